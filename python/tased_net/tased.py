@@ -1,0 +1,167 @@
+"""TASED-Net: S3D's encoder, and a prediction network that decodes in space while it joins the frames into one map.
+
+Encoder maps meet the decoder at three sites: z2, z1 and z0 are the maps before the pools that shrink space by 2; their
+switches tell the decoder where to put its values back (auxiliary pooling, paper section 3.3).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from .backends import BACKENDS
+from .heads import AGGREGATIONS, UPSAMPLINGS, build, prediction_network, upsamplings
+from .init import initialise
+from .s3d import s3d_stages
+
+MIN_SIDE = 17  # the least H and W that leave a pixel after halving five times
+
+
+class TASEDNet(nn.Module):
+    """Temporally-Aggregating Spatial Encoder-Decoder network for video saliency (Min and Corso, ICCV 2019).
+
+    Parameters
+    ----------
+    clip_length
+        Frames T of a clip: 4 or a multiple of 8. The paper's best is 32.
+    aggregation
+        How the prediction network joins the frames: "updated" (the weights released later), "late-two-step" (the
+        paper's), "early-two-step" or "late" (its comparisons, table 1).
+    upsampling
+        "unpool" (auxiliary pooling and max-unpooling), "tri" (trilinear interpolation) or "trp" (transposed
+        convolution): table 4.
+    denser
+        Two more transposed convolutions in each spatial decoding block (section 4.5).
+    maps
+        How many maps to predict at once, those of the clip's last frames (section 4.5).
+    width
+        Scales the channels of every block; 1 is the paper's.
+    backend
+        "fused" pools with tased_ext, "torch" with PyTorch's own layers. On one thread they agree bit for bit.
+    exact_grad
+        Whether unpooling has its true gradient, or gives overwritten values one too, as `torch.nn.MaxUnpool3d` does.
+
+    Raises
+    ------
+    ValueError
+        If an option has a value that is not listed above.
+
+    Notes
+    -----
+    Weights are drawn from torch's random generator, so `torch.manual_seed` decides them; `load_weights` replaces them.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tased_net import TASEDNet
+    >>> net = TASEDNet(clip_length=8, width=0.125).eval()
+    >>> with torch.inference_mode():
+    ...     net(torch.rand(2, 3, 8, 64, 96) * 2 - 1).shape
+    torch.Size([2, 64, 96])
+    """
+
+    def __init__(
+        self,
+        clip_length: int = 32,
+        aggregation: str = "updated",
+        upsampling: str = "unpool",
+        denser: bool = False,
+        maps: int = 1,
+        width: float = 1.0,
+        backend: str = "fused",
+        exact_grad: bool = True,
+    ) -> None:
+        super().__init__()
+        _check_options(clip_length, aggregation, upsampling, maps, width, backend)
+        self.clip_length, self.maps = clip_length, maps
+        self.options = {
+            "clip_length": clip_length,
+            "aggregation": aggregation,
+            "upsampling": upsampling,
+            "denser": denser,
+            "maps": maps,
+            "width": width,
+            "backend": backend,
+            "exact_grad": exact_grad,
+        }
+        pools = BACKENDS[backend]
+        frames = max(1, clip_length // 8)  # of the encoded clip
+
+        (self.base1, self.base2, self.base3, self.base4), channels = s3d_stages(width, pools)
+        self.pool1 = pools.MaxPool3d((1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1))
+        self.pool2 = pools.MaxPool3d(3, stride=2, padding=1)
+        self.pool3 = pools.AuxMaxPool(clip_length // 4 // frames, 2)
+
+        _, quarter, eighth, sixteenth, deep = channels
+        blocks = prediction_network(aggregation, frames, channels, maps, denser)
+        self.convtsp1 = build(blocks["convtsp1"], deep)
+        self.convtsp2 = build(blocks["convtsp2"], sixteenth)
+        self.convtsp3 = build(blocks["convtsp3"], eighth)
+        self.convtsp4 = build(blocks["convtsp4"], quarter)
+        self.upsample1, self.upsample2, self.upsample3 = upsamplings(
+            upsampling, pools, (sixteenth, eighth, quarter), clip_length // 2 // frames, exact_grad
+        )
+        unpooled = [self.convtsp2, self.convtsp3, self.convtsp4] if upsampling == "unpool" else []
+        initialise(self, unpooled, self.convtsp4)
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """Saliency of the clip's last frame.
+
+        Parameters
+        ----------
+        clip
+            (N, 3, T, H, W), RGB from -1 to 1, in the network's dtype; H and W at least 17.
+
+        Returns
+        -------
+        Tensor
+            (N, H, W) from 0 to 1; with `maps` = k > 1, (N, k, H, W), the clip's last k frames in their order.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the clip's shape or dtype is another one.
+        """
+        self._check(clip)
+        z2 = self.base1(clip)
+        z1 = self.base2(self.pool1(z2))
+        z0 = self.base3(self.pool2(z1))
+        pooled, switches = self.pool3(z0)
+        y = self.convtsp1(self.base4(pooled))
+        y = self.convtsp2(self.upsample1(y, z0, switches))
+        y = self.convtsp3(self.upsample2(y, z1))
+        y = self.convtsp4(self.upsample3(y, z2))
+        y = y[..., : clip.shape[-2], : clip.shape[-1]].squeeze(2)  # the last doublings overshoot by up to 3
+        return torch.sigmoid(y.squeeze(1) if self.maps == 1 else y)
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
+
+    def _check(self, clip: Tensor) -> None:
+        if clip.dim() != 5 or clip.shape[1] != 3:
+            raise ValueError(f"clip must be (N, 3, T, H, W), got shape {tuple(clip.shape)}")
+        if clip.shape[2] != self.clip_length:
+            raise ValueError(f"clip must have {self.clip_length} frames (clip_length), got {clip.shape[2]}")
+        if min(clip.shape[-2:]) < MIN_SIDE:
+            raise ValueError(f"clip must be at least {MIN_SIDE} pixels high and wide, got {tuple(clip.shape[-2:])}")
+        dtype = next(self.parameters()).dtype
+        if clip.dtype != dtype and not torch.is_autocast_enabled(clip.device.type):
+            raise TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
+
+
+def _check_options(clip_length: int, aggregation: str, upsampling: str, maps: int, width: float, backend: str) -> None:
+    if clip_length != 4 and (clip_length < 8 or clip_length % 8):
+        raise ValueError(f"clip_length must be 4 or a multiple of 8, got {clip_length}")
+    for name, value, known in (
+        ("aggregation", aggregation, AGGREGATIONS),
+        ("upsampling", upsampling, UPSAMPLINGS),
+        ("backend", backend, tuple(BACKENDS)),
+    ):
+        if value not in known:
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    if not 1 <= maps <= clip_length:
+        raise ValueError(f"maps must be from 1 to clip_length = {clip_length}, got {maps}")
+    if not (width > 0 and math.isfinite(width)):
+        raise ValueError(f"width must be a positive number, got {width}")
