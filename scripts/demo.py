@@ -30,7 +30,7 @@ Result = TypeVar("Result")
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("-o", "--output", type=Path, default=Path("demo"), help="folder (default: %(default)s)")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th frame only")
+    parser.add_argument("--every", type=int, default=2, help="take every n-th frame only (default: %(default)s)")
     options = parser.parse_args(arguments)
     options.output.mkdir(parents=True, exist_ok=True)
     video = options.output / "bikes_saliency.mp4"

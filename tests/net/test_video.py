@@ -48,6 +48,7 @@ def encode(path: Path, images: Sequence[RGB], codec: str = "libx264", pix_fmt: s
     """Writes a video with PyAV alone, at 10 frames a second."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10)
+        assert isinstance(stream, av.VideoStream)
         stream.height, stream.width = images[0].shape[:2]
         stream.pix_fmt = pix_fmt
         for image in images:
