@@ -1,0 +1,171 @@
+// The first half of Auxiliary pooling: temporal maxima of a tile in shared memory, and the windows' best positions
+// among them. Each thread takes a pack of neighbouring elements through the frames with four loads in flight, so that
+// every element comes from global memory once; then each takes a window.
+#pragma once
+
+#include "tile.cuh"
+
+namespace tased {
+
+// Replaces what `candidate` betters in `best`, and its frame in `frames`, element by element.
+template <class scalar_t, int kSize>
+struct Merge {
+  using frame_t = uint32_t;
+
+  TASED_DEVICE static void merge(const Pack<scalar_t, kSize>& candidate, uint32_t frame, Pack<scalar_t, kSize>& best,
+                                 Pack<frame_t, kSize>& frames) {
+#pragma unroll
+    for (int v = 0; v < kSize; ++v) {
+      if (!is_better(candidate.at[v], best.at[v])) continue;
+      best.at[v] = candidate.at[v];
+      frames.at[v] = frame;
+    }
+  }
+};
+
+// The half types two at a time: is_better as a mask over a pair, in a third of the instructions.
+template <class scalar_t, class pair_t, int kSize>
+struct MergePairs {
+  using frame_t = uint16_t;
+
+  TASED_DEVICE static void merge(const Pack<scalar_t, kSize>& candidate, uint32_t frame, Pack<scalar_t, kSize>& best,
+                                 Pack<frame_t, kSize>& frames) {
+    using Words = Pack<uint32_t, kSize / 2>;
+    const auto from = bits_as<Words>(candidate);
+    auto to = bits_as<Words>(best);
+    auto to_frames = bits_as<Words>(frames);
+#pragma unroll
+    for (int v = 0; v < kSize / 2; ++v) {
+      const auto pair = bits_as<pair_t>(from.at[v]);
+      const uint32_t mask = __hgt2_mask(pair, bits_as<pair_t>(to.at[v])) | __hneu2_mask(pair, pair);
+      to.at[v] = (from.at[v] & mask) | (to.at[v] & ~mask);
+      to_frames.at[v] = (frame * 0x10001 & mask) | (to_frames.at[v] & ~mask);
+    }
+    best = bits_as<Pack<scalar_t, kSize>>(to);
+    frames = bits_as<Pack<frame_t, kSize>>(to_frames);
+  }
+};
+
+template <int kSize>
+struct Merge<Half, kSize> : MergePairs<Half, __half2, kSize> {};
+template <int kSize>
+struct Merge<BFloat16, kSize> : MergePairs<BFloat16, __nv_bfloat162, kSize> {};
+
+template <class scalar_t, class Variant, bool kFrames>
+class Maxima {
+ public:
+  using index_t = typename Variant::index_t;
+  static constexpr int kSize = kPackSize<scalar_t>;
+  using Packed = Pack<scalar_t, kSize>;
+
+  TASED_DEVICE Maxima(const Tiling& tiling, int32_t first_column, unsigned char* memory)
+      : values_(reinterpret_cast<scalar_t*>(memory)),
+        frames_(memory + bytes_of_values(tiling)),
+        first_column_(first_column),
+        lanes_(tiling.lanes),
+        pitch_(tiling.columns * tiling.lanes),
+        ring_(tiling.rows) {}
+
+  TASED_HOST_DEVICE static int32_t bytes_of_values(const Tiling& tiling) {
+    return tiling.rows.divisor * tiling.columns * tiling.lanes * static_cast<int32_t>(sizeof(scalar_t));
+  }
+
+  // Takes `rows` of the map in: of `count` frames from that of `first` on, which is at the tile's first lane.
+  TASED_DEVICE void load_rows(const Packing& packing, Range rows, Range columns, const Tile& tile,
+                              const View<const scalar_t, index_t>& first, int32_t count) {
+    for_items(packing, rows, columns, tile.lanes, [&](const Place& place) {
+      const scalar_t* from = first.at(place);
+      const int32_t index = ring_.remainder(place.row) * pitch_ + in_row(place.column, place.lane);
+      if (first.aligned) {
+        keep<4>(index, count, [&](int32_t frame) {
+          return load(reinterpret_cast<const Packed*>(from + frame * first.strides.frame));
+        });
+      } else {
+        keep<1>(index, count, [&](int32_t frame) {
+          Packed pack{};
+#pragma unroll
+          for (int v = 0; v < kSize; ++v) {
+            if (v < place.valid) pack.at[v] = load(from + frame * first.strides.frame + v);
+          }
+          return pack;
+        });
+      }
+    });
+  }
+
+  // The offset of the best position of a window, whose rows are all in.
+  TASED_DEVICE int32_t best_offset(const Axis& h, const Axis& w, const Place& window) const {
+    const int32_t top = h.start(window.row);
+    const int32_t left = w.start(window.column);
+    const Range ys{h.begin(window.row) - top, h.end(window.row) - top};
+    const Range xs{w.begin(window.column) - left, w.end(window.column) - left};
+    const int32_t column = in_row(left, window.lane);
+    int32_t slot = ring_.remainder(top + ys.begin);
+    int32_t offset = ys.begin * w.kernel + xs.begin;
+    auto best = comparable(values_[slot * pitch_ + column + xs.begin * lanes_]);
+#pragma unroll(Variant::kUnroll)
+    for (int32_t y = Variant::kFixed ? 0 : ys.begin; y < (Variant::kFixed ? h.kernel : ys.end); ++y) {
+      if (Variant::kFixed && (y < ys.begin || y >= ys.end)) continue;
+      const scalar_t* line = values_ + slot * pitch_ + column;
+#pragma unroll(Variant::kUnroll)
+      for (int32_t x = Variant::kFixed ? 0 : xs.begin; x < (Variant::kFixed ? w.kernel : xs.end); ++x) {
+        if (Variant::kFixed && (x < xs.begin || x >= xs.end)) continue;
+        const auto candidate = comparable(line[x * lanes_]);
+        if (!is_better(candidate, best)) continue;
+        best = candidate;
+        offset = y * w.kernel + x;
+      }
+      slot = slot + 1 < ring_.divisor ? slot + 1 : 0;
+    }
+    return offset;
+  }
+
+  TASED_DEVICE scalar_t value(int32_t row, int32_t column, int32_t lane) const {
+    return values_[ring_.remainder(row) * pitch_ + in_row(column, lane)];
+  }
+  TASED_DEVICE uint8_t frame(int32_t row, int32_t column, int32_t lane) const {
+    return frames_[ring_.remainder(row) * pitch_ + in_row(column, lane)];
+  }
+
+ private:
+  TASED_DEVICE int32_t in_row(int32_t column, int32_t lane) const { return (column - first_column_) * lanes_ + lane; }
+
+  // The best of `count` frames, element by element, with kInFlight loads at a time; `read` gives a frame's pack.
+  template <int kInFlight, class Read>
+  TASED_DEVICE void keep(int32_t index, int32_t count, const Read& read) {
+    Packed best{};
+    Pack<typename Merge<scalar_t, kSize>::frame_t, kSize> frames{};
+#pragma unroll 1
+    for (int32_t begin = 0; begin < count; begin += kInFlight) {
+      Packed batch[kInFlight];
+#pragma unroll
+      for (int f = 0; f < kInFlight; ++f) {
+        if (begin + f < count) batch[f] = read(begin + f);
+      }
+#pragma unroll
+      for (int f = 0; f < kInFlight; ++f) {
+        if (begin + f == 0) {
+          best = batch[f];
+        } else if (begin + f < count) {
+          Merge<scalar_t, kSize>::merge(batch[f], begin + f, best, frames);
+        }
+      }
+    }
+    store_shared(values_ + index, best);
+    if constexpr (kFrames) {
+      Pack<uint8_t, kSize> bytes;
+#pragma unroll
+      for (int v = 0; v < kSize; ++v) bytes.at[v] = static_cast<uint8_t>(frames.at[v]);
+      store_shared(frames_ + index, bytes);
+    }
+  }
+
+  scalar_t* values_;  // [rows, columns, lanes]
+  uint8_t* frames_;   // [rows, columns, lanes]
+  int32_t first_column_;
+  int32_t lanes_;
+  int32_t pitch_;
+  Divider ring_;
+};
+
+}  // namespace tased

@@ -1,0 +1,55 @@
+"""The kernels under AddressSanitizer and UndefinedBehaviorSanitizer, which also see accesses beyond shared memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from simt import harness
+
+
+def runtime_libraries() -> list[str]:
+    """AddressSanitizer's, and the one whose exceptions it watches: they must be there before Python is."""
+    compiler = os.environ.get("CXX", "c++")
+    if harness.find_tool(compiler) is None:
+        return []
+    commands = [[compiler, f"-print-file-name={name}"] for name in ("libasan.so", "libstdc++.so")]
+    return [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for command in commands]
+
+
+def run_sanitized(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Python with the sanitizers' runtime libraries."""
+    libraries = runtime_libraries()
+    if not libraries or not all(Path(library).is_absolute() for library in libraries):
+        pytest.skip("there is no compiler with libasan.so")
+    environment = {
+        **os.environ,
+        harness.SANITIZE: "1",
+        "LD_PRELOAD": " ".join(libraries),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+        # Python and torch keep memory for good.
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "UBSAN_OPTIONS": "print_stacktrace=1",
+    }
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=harness.ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+pytestmark = pytest.mark.skipif(harness.SANITIZE in os.environ, reason="this is the run under the sanitizers")
+
+
+def test_random_cases_under_sanitizers() -> None:
+    names = ("test_kernels.py::test_random_cases", "test_kernels.py::test_any_plane", "test_shim.py")
+    tests = [str(Path(__file__).with_name(name)) for name in names]
+    done = run_sanitized("-m", "pytest", "-qsx", "-p", "no:cacheprovider", *tests)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_sanitizer_sees_shared_memory() -> None:
+    done = run_sanitized("-c", "from simt import harness; harness.build(True).fault('write_beyond_shared', 0)")
+    assert done.returncode != 0
+    assert "heap-buffer-overflow" in done.stderr
