@@ -46,7 +46,8 @@ TASED_DEVICE to_t bits_as(const from_t& from) {
   return to;
 }
 
-// Global memory. What is loaded is never written by the same kernel, so it may come through the read-only cache.
+// Global memory, by intrinsics that the compiler does not split. What is loaded is never written by the same kernel, so
+// it may come through the read-only cache.
 template <class value_t>
 TASED_DEVICE value_t load(const value_t* address) {
   const auto* word = reinterpret_cast<const word_of<value_t>*>(address);
@@ -60,10 +61,13 @@ TASED_DEVICE value_t load(const value_t* address) {
 
 template <class value_t>
 TASED_DEVICE void store(value_t* address, const value_t& value) {
-#if !defined(__CUDACC__)
+  auto* word = reinterpret_cast<word_of<value_t>*>(address);
+#if defined(__CUDACC__)
+  __stwb(word, bits_as<word_of<value_t>>(value));
+#else
   simt::on_store(address, sizeof(value_t));
+  *word = bits_as<word_of<value_t>>(value);
 #endif
-  *reinterpret_cast<word_of<value_t>*>(address) = bits_as<word_of<value_t>>(value);
 }
 
 // The block's dynamic shared memory.

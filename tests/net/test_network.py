@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from net.released import released
 from torch import Tensor
 
+from net.released import released
 from tased_net import TASEDNet
 from tased_net.heads import AGGREGATIONS, UPSAMPLINGS
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from net.released import encoder, released
 from torch import Tensor
 
+from net.released import encoder, released
 from tased_net import TASEDNet, WeightsError, load_weights
 
 State = dict[str, Tensor]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cases
 import pytest
+
+import cases
 
 
 @pytest.fixture(autouse=True)

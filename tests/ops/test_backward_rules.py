@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import cases
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import cases
+import tased_ext
 from cases import (
     AUX_CASES,
     DTYPES,
@@ -22,11 +27,6 @@ from cases import (
     make,
     mixed,
 )
-from torch import Tensor
-from torch.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
-from torch.utils._python_dispatch import TorchDispatchMode
-
-import tased_ext
 from tased_ext import reference
 
 SITE = Pooling((4, 3, 3), (4, 2, 2), (0, 1, 1))

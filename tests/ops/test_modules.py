@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from cases import Pooling, assert_same, make
 from torch import Tensor, nn
 
 import tased_ext
+from cases import Pooling, assert_same, make
 
 SITE = Pooling((4, 3, 3), (4, 2, 2), (0, 1, 1))
 # A layer, its function, and the arguments of both.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import cases
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
+
+import cases
+import tased_ext
 from cases import (
     AUX_CASES,
     DTYPES,
@@ -20,9 +23,6 @@ from cases import (
     make,
     mixed,
 )
-from torch import Tensor
-
-import tased_ext
 from tased_ext import reference
 
 NAN, INF = float("nan"), float("inf")

@@ -7,14 +7,14 @@ import itertools
 import math
 from collections.abc import Callable
 
-import cases
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import AUX_CASES, DTYPES, FILLS, POOL_CASES, Case, assert_same, make, mixed
 from torch import Tensor
 
+import cases
 import tased_ext
+from cases import AUX_CASES, DTYPES, FILLS, POOL_CASES, Case, assert_same, make, mixed
 from tased_ext import reference
 
 FUNCTIONS = ("aux_pool", "aux_max_pool", "max_unpool", "aux_pool_unpool", "max_pool3d")

@@ -8,13 +8,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import cases
 import pytest
 import torch
-from cases import DTYPES, LAYOUTS, Case, Pooling, assert_same, make, make_switches
 from torch import Tensor
 
+import cases
 import tased_ext
+from cases import DTYPES, LAYOUTS, Case, Pooling, assert_same, make, make_switches
 
 # Maps large enough to be shared among threads: the sites i2 and i0, windows that overlap much, few rows, one large plane.
 LARGE = (

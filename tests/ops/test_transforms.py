@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 import torch
-from cases import LAYOUTS, Pooling, assert_keeps_layout, assert_same, make, make_switches
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.utils.checkpoint import checkpoint
 
 import tased_ext
+from cases import LAYOUTS, Pooling, assert_keeps_layout, assert_same, make, make_switches
+
+# Several versions of PyTorch use what they themselves deprecate, here in their compilers and in forward mode.
+pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")
 
 SITE = Pooling((4, 3, 3), (4, 2, 2), (0, 1, 1))
 OVERLAPPING = Pooling((3, 3, 3), (2, 1, 1), (0, 1, 1))
@@ -245,7 +248,6 @@ def test_torch_func_transforms_agree_with_autograd(name: str, device: torch.devi
     torch.testing.assert_close(torch.func.jacrev(torch.func.jacrev(cubes))(x), hessian)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # torch's own, at first use
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_forward_mode_is_refused_and_not_taken_for_zero(name: str, device: torch.device) -> None:
     function, operands = mapped_operations(device, batched=False)[name]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from cases import DTYPES, make
 from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 import tased_ext
+from cases import DTYPES, make
 from tased_ext import _ops
 
 Z = (1, 2, 8, 14, 12)  # an encoder map,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-import cases
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import AUX_CASES, DTYPES, FILLS, LAYOUTS, Case, Pooling, assert_keeps_layout, assert_same, make, mixed
 
+import cases
 import tased_ext
+from cases import AUX_CASES, DTYPES, FILLS, LAYOUTS, Case, Pooling, assert_keeps_layout, assert_same, make, mixed
 from tased_ext import reference
 
 SITE = Pooling((4, 3, 3), (4, 2, 2), (0, 1, 1))

@@ -42,7 +42,8 @@ class HostLauncher {
   // The array's memory, lent to the kernel.
   const void* input(const std::string& name, const OptionalArray& array) {
     if (!array) return nullptr;
-    traffic.arrays.push_back({name, static_cast<const char*>(array->data()), static_cast<size_t>(array->nbytes()), false});
+    traffic.arrays.push_back(
+        {name, static_cast<const char*>(array->data()), static_cast<size_t>(array->nbytes()), false});
     return array->data();
   }
   void* output(const std::string& name, const OptionalArray& array) {
@@ -72,7 +73,8 @@ Axis axis_of(const AxisSizes& sizes) { return {sizes[0], sizes[1], sizes[2], siz
 
 py::dict report(const simt::Traffic& traffic) {
   py::dict loaded, stored;
-  for (const simt::Array& array : traffic.arrays) (array.output ? stored : loaded)[py::str(array.name)] = array.output ? array.stored : array.loaded;
+  for (const simt::Array& array : traffic.arrays)
+    (array.output ? stored : loaded)[py::str(array.name)] = array.output ? array.stored : array.loaded;
   py::dict result;
   result["loaded"] = loaded;
   result["stored"] = stored;
@@ -119,8 +121,7 @@ py::dict pool_unpool(HostLauncher& launcher, const PoolGeometry& geometry, const
                      const py::array& map, const py::array& values, const OptionalArray& switches,
                      const py::array& unpooled) {
   const tased::PoolUnpoolArgs args{launcher.input("map", map), launcher.input("values", values),
-                                   bytes(launcher.output("switches", switches)),
-                                   launcher.output("unpooled", unpooled)};
+                                   bytes(launcher.output("switches", switches)), launcher.output("unpooled", unpooled)};
   launch_pool_unpool(geometry, dtype_of(dtype), args, launcher);
   return report(launcher.traffic);
 }
@@ -151,5 +152,6 @@ PYBIND11_MODULE(simt_harness, module) {
       .def("pool_unpool", &pool_unpool, py::arg("geometry"), py::arg("dtype"), py::kw_only(), py::arg("map"),
            py::arg("values"), py::arg("switches"), py::arg("unpooled"));
 
-  module.def("fault", &simt::run_fault, py::arg("name"), py::arg("seed"), "Runs a kernel that does what the shim must refuse.");
+  module.def("fault", &simt::run_fault, py::arg("name"), py::arg("seed"),
+             "Runs a kernel that does what the shim must refuse.");
 }

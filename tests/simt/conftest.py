@@ -6,6 +6,7 @@ import os
 from types import ModuleType
 
 import pytest
+
 from simt import harness
 
 TABLES = pytest.StashKey[dict[str, list[str]]]()

@@ -21,7 +21,9 @@ inline void read_beyond(const FaultParams params) {
 
 inline void write_beyond(const FaultParams params) { tased::store(params.output + threadIdx.x + 1, 1.0f); }
 
-inline void write_input(const FaultParams params) { tased::store(const_cast<float*>(params.input) + threadIdx.x, 1.0f); }
+inline void write_input(const FaultParams params) {
+  tased::store(const_cast<float*>(params.input) + threadIdx.x, 1.0f);
+}
 
 inline void misaligned_pack(const FaultParams params) {
   tased::load(reinterpret_cast<const tased::Pack<float, 4>*>(params.input + threadIdx.x));
@@ -52,8 +54,9 @@ inline void missing_barrier(const FaultParams params) {
 
 inline std::vector<float> run_fault(const std::string& name, uint64_t seed) {
   static const std::map<std::string, void (*)(FaultParams)> faults{
-      {"read_beyond", read_beyond},       {"write_beyond", write_beyond}, {"write_input", write_input},
-      {"misaligned_pack", misaligned_pack}, {"early_exit", early_exit},     {"two_barriers", two_barriers},
+      {"read_beyond", read_beyond},         {"write_beyond", write_beyond},
+      {"write_input", write_input},         {"misaligned_pack", misaligned_pack},
+      {"early_exit", early_exit},           {"two_barriers", two_barriers},
       {"missing_barrier", missing_barrier}, {"write_beyond_shared", write_beyond_shared}};
   const std::vector<float> input(64);
   std::vector<float> output(64);

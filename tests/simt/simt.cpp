@@ -1,5 +1,5 @@
-// The machine that plays a launch: blocks one after another, in a block the threads as fibers. A fiber runs until it meets
-// a barrier or ends; when all have, they must have done the same, and the next round begins.
+// The machine that plays a launch: blocks one after another, in a block the threads as fibers. A fiber runs until it
+// meets a barrier or ends; when all have, they must have done the same, and the next round begins.
 #include "simt.h"
 
 #include <ucontext.h>

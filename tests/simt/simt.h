@@ -1,5 +1,6 @@
 // CUDA's words for a host compiler, so that csrc/cuda/*.cuh runs here as it is: every thread of a block is a fiber that
-// runs until the next barrier. Global accesses are checked against the arrays that were lent to the kernel, and counted.
+// runs until the next barrier. Global accesses are checked against the arrays that were lent to the kernel, and
+// counted.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -47,7 +48,8 @@ constexpr uint32_t pair_mask(bool low, bool high) { return (low ? 0xffffu : 0u) 
 
 template <class pair_t>
 uint32_t greater_mask(pair_t a, pair_t b) {
-  return pair_mask(static_cast<float>(a.x) > static_cast<float>(b.x), static_cast<float>(a.y) > static_cast<float>(b.y));
+  return pair_mask(static_cast<float>(a.x) > static_cast<float>(b.x),
+                   static_cast<float>(a.y) > static_cast<float>(b.y));
 }
 
 // Not equal or unordered.
@@ -81,13 +83,13 @@ struct Traffic {
   int64_t wide_loaded = 0;  // bytes, of them in accesses of 16
   int64_t wide_stored = 0;
   int64_t launches = 0;
-  int64_t blocks = 0;  // of the last launch
+  int64_t blocks = 0;        // of the last launch
   int64_t shared_bytes = 0;  // the most that a launch asked for
 };
 
 // How a launch is played. Two seeds differ in the order of blocks and threads and in what shared memory holds at first.
 struct Play {
-  uint64_t seed = 0;        // 0: one after another
+  uint64_t seed = 0;             // 0: one after another
   uint32_t most_blocks = 65535;  // along y and z
   uint32_t last_blocks = 0;      // run only these many of the grid, the last ones; 0: all
 };

@@ -5,13 +5,13 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import cases
 import pytest
 import torch
-from cases import AUX_CASES, DTYPES, FILLS, FULL, POOL_CASES, VECTOR_SIZES, Case, Pooling, make, make_switches, mixed
 from torch import Tensor
 
+import cases
 import tased_ext  # noqa: F401, loads torch.ops.tased_ext
+from cases import AUX_CASES, DTYPES, FILLS, FULL, POOL_CASES, VECTOR_SIZES, Case, Pooling, make, make_switches, mixed
 from simt.harness import Kernels
 
 OPS = torch.ops.tased_ext
@@ -73,13 +73,17 @@ def check_volume(kernels: Kernels, case: Case, x: Tensor) -> None:
     check(kernels, "gather_windows", x, offsets, None, *pooling.windows, False)
 
 
-@pytest.mark.parametrize(("case", "dtype", "layout", "fill", "seed"), mixed(AUX_CASES, DTYPES, LAYOUTS, tuple(FILLS), SEEDS))
+@pytest.mark.parametrize(
+    ("case", "dtype", "layout", "fill", "seed"), mixed(AUX_CASES, DTYPES, LAYOUTS, tuple(FILLS), SEEDS)
+)
 def test_auxiliary_pooling(kernels: Kernels, case: Case, dtype: torch.dtype, layout: str, fill: str, seed: int) -> None:
     kernels.seed = seed
     check_aux(kernels, case, lay_out(make(case.shape, dtype, fill), layout))
 
 
-@pytest.mark.parametrize(("case", "dtype", "layout", "fill", "seed"), mixed(POOL_CASES, DTYPES, LAYOUTS, tuple(FILLS), SEEDS))
+@pytest.mark.parametrize(
+    ("case", "dtype", "layout", "fill", "seed"), mixed(POOL_CASES, DTYPES, LAYOUTS, tuple(FILLS), SEEDS)
+)
 def test_max_pooling(kernels: Kernels, case: Case, dtype: torch.dtype, layout: str, fill: str, seed: int) -> None:
     kernels.seed = seed
     check_volume(kernels, case, lay_out(make(case.shape, dtype, fill), layout))
@@ -237,7 +241,12 @@ def random_case(generator: random.Random) -> Case:
         kernel = min(most_kernel, generator.choice((1, 2, 3, 3, 3, generator.randint(1, 16))))
         stride = generator.choice((1, 2, 2, kernel, generator.randint(1, 20)))
         padding = generator.randint(0, kernel // 2) if padded else 0
-        return kernel, stride, padding, max(1, kernel - 2 * padding) + generator.choice((0, 1, 5, generator.randint(0, 40)))
+        return (
+            kernel,
+            stride,
+            padding,
+            max(1, kernel - 2 * padding) + generator.choice((0, 1, 5, generator.randint(0, 40))),
+        )
 
     kt, st, pt, frames = axis(4, False)
     kh, sh, ph, rows = axis(16, True)

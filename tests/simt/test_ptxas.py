@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from cases import FULL
 
+from cases import FULL
 from simt.harness import ROOT
 
 SOURCES = sorted((ROOT / "csrc" / "cuda").glob("*.cu"))
@@ -90,7 +90,9 @@ def compiled() -> dict[tuple[str, int], tuple[Path, str]]:
     jobs = [(source, architecture) for architecture in ARCHITECTURES for source in KERNEL_SOURCES]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         results = pool.map(lambda job: compile_kernels(*job), jobs)
-        return {(source.stem, architecture): result for (source, architecture), result in zip(jobs, results, strict=True)}
+        return {
+            (source.stem, architecture): result for (source, architecture), result in zip(jobs, results, strict=True)
+        }
 
 
 def parse_report(report: str) -> list[Kernel]:

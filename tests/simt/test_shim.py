@@ -10,7 +10,10 @@ import pytest
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        ("read_beyond", r"kernel read_beyond, block \(0, 0, 0\), thread 63: load of 4 bytes at offset 256 of input is out of"),
+        (
+            "read_beyond",
+            r"kernel read_beyond, block \(0, 0, 0\), thread 63: load of 4 bytes at offset 256 of input is out of",
+        ),
         ("write_beyond", r"thread 63: store of 4 bytes at offset 256 of output is out of its 256 bytes"),
         ("write_input", r"thread 0: store of an input: input"),
         ("misaligned_pack", r"thread 1: load of 16 bytes at offset 4 of input is misaligned"),

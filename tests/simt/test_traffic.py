@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cases
 import pytest
 import torch
-from cases import DTYPES, FULL, Pooling, make
 
+import cases
+from cases import DTYPES, FULL, Pooling, make
 from simt.harness import Kernels
 
 # What neighbouring tiles of a channels-last map read twice; tiles of a contiguous one are whole planes.
