@@ -65,6 +65,7 @@ $(READY): export TORCH_CUDA_ARCH_LIST ?= $(GPUS)
 $(READY): export CXXFLAGS += -Werror
 $(READY): export NVCC_APPEND_FLAGS += -Werror=all-warnings
 $(READY): $(CODE) pyproject.toml setup.py scripts/toolchains.py | $(BIN)/python
-	$(BIN)/python -m pip install "torch>=2.10" "setuptools>=77" ninja
-	$(BIN)/python -m pip install --no-build-isolation --editable '.[dev]'
+	$(BIN)/python -m pip install "torch>=2.10" "setuptools>=77" ninja numpy
+	$(BIN)/python setup.py --quiet build_ext --inplace
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	touch $@

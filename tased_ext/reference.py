@@ -147,7 +147,7 @@ def scatter_windows(
     sw: int,
     ph: int,
     pw: int,
-    frames_out: int,
+    map_frames: int,
     height: int,
     width: int,
 ) -> Tensor:
@@ -155,10 +155,10 @@ def scatter_windows(
 
     Windows add up in ascending order, in float32 for the half types, and the sum is rounded once.
     """
-    size = (frames_out, height, width)
+    size = (map_frames, height, width)
     position = _positions(offsets, frames, (kt, st, pt, kh, kw, sh, sw, ph, pw), size).flatten(-3)
     offset = _joint_offsets(offsets, frames, kt, kh, kw).flatten(-3)
-    nowhere = frames_out * height * width
+    nowhere = map_frames * height * width
     values = x.flatten(-3).to(torch.promote_types(x.dtype, torch.float32))
     total = values.new_zeros(*position.shape[:-1], nowhere + 1)
     # Windows that chose the same offset have different positions, and of two windows at one position the later one has

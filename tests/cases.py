@@ -195,7 +195,7 @@ VECTOR_SIZES = tuple(range(1, 71)) if FULL else (1, 2, 3, 5, 7, 8, 9, 15, 16, 17
 
 def mixed(*axes: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Rows of one value of each axis, joined at random but always in the same way; every value appears."""
-    length = max(map(len, axes)) * (20 if FULL else 1)
+    length = max(map(len, axes)) * (8 if FULL else 1)
     shuffle = random.Random(0).shuffle
     columns = []
     for axis in axes:

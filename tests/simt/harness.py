@@ -134,9 +134,8 @@ class Kernels:
         values, offsets, _ = self._pool("volume", x, Windows.of(*windows), ceil_mode, (True, keep_offsets, False))
         return values, offsets
 
-    def max_unpool(
-        self, x: Tensor, switches: Tensor, kh: int, kw: int, sh: int, sw: int, ph: int, pw: int, height: int, width: int
-    ) -> Tensor:
+    def max_unpool(self, x: Tensor, switches: Tensor, *arguments: int) -> Tensor:
+        kh, kw, sh, sw, ph, pw, height, width = arguments
         windows = Windows((1, 1, 0), (kh, sh, ph), (kw, sw, pw))
         return self._scatter("last_window", x, switches, None, windows, (x.shape[2], height, width))
 

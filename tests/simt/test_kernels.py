@@ -260,7 +260,7 @@ def random_case(generator: random.Random) -> Case:
 def test_random_cases(kernels: Kernels, seed: int) -> None:
     generator = random.Random(seed)
     case = random_case(generator)
-    dtype, layout, fill = (generator.choice(values) for values in (DTYPES, LAYOUTS, tuple(FILLS)))
+    dtype, layout, fill = generator.choice(DTYPES), generator.choice(LAYOUTS), generator.choice(tuple(FILLS))
     kernels.seed = generator.randint(0, 5)
     kernels.multiprocessors = generator.choice((1, 20, 132, 5000))
     kernels.most_blocks = generator.choice((1, 3, 65535))

@@ -102,7 +102,8 @@ def parse_report(report: str) -> list[Kernel]:
         registers = re.search(r"Used (\d+) registers", entry)
         assert bytes_of is not None, entry
         assert registers is not None, entry
-        kernels.append(Kernel(entry.partition("\n")[0], *map(int, bytes_of.groups()), int(registers[1])))
+        stack, spill_stores, spill_loads = map(int, bytes_of.groups())
+        kernels.append(Kernel(entry.partition("\n")[0], stack, spill_stores, spill_loads, int(registers[1])))
     return kernels
 
 

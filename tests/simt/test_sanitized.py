@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cases import FULL
 from simt import harness
 
 
@@ -42,8 +43,13 @@ def run_sanitized(*arguments: str) -> subprocess.CompletedProcess[str]:
 pytestmark = pytest.mark.skipif(harness.SANITIZE in os.environ, reason="this is the run under the sanitizers")
 
 
-def test_random_cases_under_sanitizers() -> None:
-    names = ("test_kernels.py::test_random_cases", "test_kernels.py::test_any_plane", "test_shim.py")
+def test_kernels_under_sanitizers() -> None:
+    names = [f"test_kernels.py::test_random_cases[{seed}]" for seed in range(1000 if FULL else 30)]
+    names += [
+        "test_kernels.py::test_the_largest_windows",
+        "test_kernels.py::test_arrays_off_the_16_byte_boundary",
+        "test_shim.py",
+    ]
     tests = [str(Path(__file__).with_name(name)) for name in names]
     done = run_sanitized("-m", "pytest", "-qsx", "-p", "no:cacheprovider", *tests)
     assert done.returncode == 0, done.stdout + done.stderr
