@@ -27,7 +27,7 @@ struct PoolArgs {
 };
 
 // Puts every window's value at its arg-max element. Where windows meet: kLastWindow keeps the last one in row-major
-// order (max-unpooling), kSum adds them in row-major order (the gradient of max-pooling).
+// order (max-unpooling; its windows have one frame), kSum adds them in row-major order (the gradient of max-pooling).
 enum class Meet { kLastWindow, kSum };
 
 struct ScatterArgs {

@@ -29,7 +29,7 @@ TASED_DEVICE bool overwritten(const Axis& h, const Axis& w, const View<const uin
     const int32_t first = i == window.row ? window.column + 1 : w.first_covering(column);
     for (int32_t j = first; j <= w.last_covering(column); ++j) {
       const int32_t offset = (row - h.start(i)) * w.kernel + column - w.start(j);
-      if (load(offsets.at({i, j, window.lane, 1})) == offset) return true;
+      if (load(offsets.at({i, j, window.lane})) == offset) return true;
     }
   }
   return false;
@@ -55,7 +55,7 @@ TASED_DEVICE bits_t gather_window(const GatherParams<bits_t, index_t>& params, i
   const bool valid = frame >= axis.begin(t) && frame < axis.end(t) && row >= h.begin(window.row) &&
                      row < h.end(window.row) && column >= w.begin(window.column) && column < w.end(window.column);
   if (!valid || (params.winners_only && overwritten(h, w, offsets, window, row, column))) return 0;
-  return load(params.map.from(map + frame * params.map.strides.frame).at({row, column, window.lane, 1}));
+  return load(params.map.from(map + frame * params.map.strides.frame).at({row, column, window.lane}));
 }
 
 template <class bits_t, class index_t>

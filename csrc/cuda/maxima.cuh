@@ -23,7 +23,7 @@ struct Merge {
   }
 };
 
-// The half types two at a time: is_better as a mask over a pair, in a third of the instructions.
+// The half types two at a time, with is_better (greater, or NaN) as a mask over the pair.
 template <class scalar_t, class pair_t, int kSize>
 struct MergePairs {
   using frame_t = uint16_t;
@@ -58,16 +58,14 @@ class Maxima {
   static constexpr int kSize = kPackSize<scalar_t>;
   using Packed = Pack<scalar_t, kSize>;
 
-  TASED_DEVICE Maxima(const Tiling& tiling, int32_t first_column, unsigned char* memory)
+  TASED_DEVICE Maxima(const Ring& ring, int32_t first_column, unsigned char* memory)
       : values_(reinterpret_cast<scalar_t*>(memory)),
-        frames_(memory + bytes_of_values(tiling)),
+        frames_(memory + bytes_of_values(ring)),
         first_column_(first_column),
-        lanes_(tiling.lanes),
-        pitch_(tiling.columns * tiling.lanes),
-        ring_(tiling.rows) {}
+        ring_(ring) {}
 
-  TASED_HOST_DEVICE static int32_t bytes_of_values(const Tiling& tiling) {
-    return tiling.rows.divisor * tiling.columns * tiling.lanes * static_cast<int32_t>(sizeof(scalar_t));
+  TASED_HOST_DEVICE static int32_t bytes_of_values(const Ring& ring) {
+    return ring.elements() * static_cast<int32_t>(sizeof(scalar_t));
   }
 
   // Takes `rows` of the map in: of `count` frames from that of `first` on, which is at the tile's first lane.
@@ -75,7 +73,7 @@ class Maxima {
                               const View<const scalar_t, index_t>& first, int32_t count) {
     for_items(packing, rows, columns, tile.lanes, [&](const Place& place) {
       const scalar_t* from = first.at(place);
-      const int32_t index = ring_.remainder(place.row) * pitch_ + in_row(place.column, place.lane);
+      const int32_t index = ring_.at(place, first_column_);
       if (first.aligned) {
         keep<4>(index, count, [&](int32_t frame) {
           return load(reinterpret_cast<const Packed*>(from + frame * first.strides.frame));
@@ -99,37 +97,31 @@ class Maxima {
     const int32_t left = w.start(window.column);
     const Range ys{h.begin(window.row) - top, h.end(window.row) - top};
     const Range xs{w.begin(window.column) - left, w.end(window.column) - left};
-    const int32_t column = in_row(left, window.lane);
-    int32_t slot = ring_.remainder(top + ys.begin);
     int32_t offset = ys.begin * w.kernel + xs.begin;
-    auto best = comparable(values_[slot * pitch_ + column + xs.begin * lanes_]);
+    int32_t row = ring_.rows.remainder(top + ys.begin);
+    auto best = comparable(values_[ring_.at({top + ys.begin, left + xs.begin, window.lane}, first_column_)]);
+    // Loops of known length unroll, whole windows and clipped ones alike.
 #pragma unroll(Variant::kUnroll)
     for (int32_t y = Variant::kFixed ? 0 : ys.begin; y < (Variant::kFixed ? h.kernel : ys.end); ++y) {
-      if (Variant::kFixed && (y < ys.begin || y >= ys.end)) continue;
-      const scalar_t* line = values_ + slot * pitch_ + column;
+      if (Variant::kFixed && !ys.has(y)) continue;
+      const scalar_t* line = values_ + (row * ring_.columns + left - first_column_) * ring_.lanes + window.lane;
 #pragma unroll(Variant::kUnroll)
       for (int32_t x = Variant::kFixed ? 0 : xs.begin; x < (Variant::kFixed ? w.kernel : xs.end); ++x) {
-        if (Variant::kFixed && (x < xs.begin || x >= xs.end)) continue;
-        const auto candidate = comparable(line[x * lanes_]);
+        if (Variant::kFixed && !xs.has(x)) continue;
+        const auto candidate = comparable(line[x * ring_.lanes]);
         if (!is_better(candidate, best)) continue;
         best = candidate;
         offset = y * w.kernel + x;
       }
-      slot = slot + 1 < ring_.divisor ? slot + 1 : 0;
+      row = row + 1 < ring_.rows.divisor ? row + 1 : 0;
     }
     return offset;
   }
 
-  TASED_DEVICE scalar_t value(int32_t row, int32_t column, int32_t lane) const {
-    return values_[ring_.remainder(row) * pitch_ + in_row(column, lane)];
-  }
-  TASED_DEVICE uint8_t frame(int32_t row, int32_t column, int32_t lane) const {
-    return frames_[ring_.remainder(row) * pitch_ + in_row(column, lane)];
-  }
+  TASED_DEVICE scalar_t value(const Place& place) const { return values_[ring_.at(place, first_column_)]; }
+  TASED_DEVICE uint8_t frame(const Place& place) const { return frames_[ring_.at(place, first_column_)]; }
 
  private:
-  TASED_DEVICE int32_t in_row(int32_t column, int32_t lane) const { return (column - first_column_) * lanes_ + lane; }
-
   // The best of `count` frames, element by element, with kInFlight loads at a time; `read` gives a frame's pack.
   template <int kInFlight, class Read>
   TASED_DEVICE void keep(int32_t index, int32_t count, const Read& read) {
@@ -163,9 +155,7 @@ class Maxima {
   scalar_t* values_;  // [rows, columns, lanes]
   uint8_t* frames_;   // [rows, columns, lanes]
   int32_t first_column_;
-  int32_t lanes_;
-  int32_t pitch_;
-  Divider ring_;
+  Ring ring_;
 };
 
 }  // namespace tased

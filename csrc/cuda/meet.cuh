@@ -13,20 +13,10 @@ class WindowBytes {
  public:
   static constexpr int32_t kSize = 4;  // bytes that are loaded together
 
-  TASED_DEVICE WindowBytes(const Tiling& tiling, int32_t first_column, unsigned char* memory)
-      : bytes_(memory),
-        first_column_(first_column),
-        lanes_(tiling.lanes),
-        pitch_(tiling.window_columns * tiling.lanes),
-        ring_(tiling.window_rows) {}
+  TASED_DEVICE WindowBytes(const Ring& ring, int32_t first_column, unsigned char* memory)
+      : bytes_(memory), first_column_(first_column), ring_(ring) {}
 
-  TASED_HOST_DEVICE static int32_t bytes(const Tiling& tiling) {
-    return tiling.window_rows.divisor * tiling.window_columns * tiling.lanes;
-  }
-
-  TASED_DEVICE uint8_t& at(int32_t i, int32_t j, int32_t lane) const {
-    return bytes_[ring_.remainder(i) * pitch_ + (j - first_column_) * lanes_ + lane];
-  }
+  TASED_DEVICE uint8_t& at(const Place& window) const { return bytes_[ring_.at(window, first_column_)]; }
 
   // Takes rows of windows in from the grid's frame, which is at the tile's first lane.
   template <class index_t>
@@ -34,7 +24,7 @@ class WindowBytes {
                               const View<const uint8_t, index_t>& grid) const {
     for_items(packing, rows, columns, tile.lanes, [&](const Place& place) {
       const uint8_t* from = grid.at(place);
-      uint8_t* to = &at(place.row, place.column, place.lane);
+      uint8_t* to = &at(place);
       if (grid.aligned) {
         store_shared(to, load(reinterpret_cast<const Pack<uint8_t, kSize>*>(from)));
       } else {
@@ -46,9 +36,7 @@ class WindowBytes {
  private:
   unsigned char* bytes_;  // [rows, columns, lanes]
   int32_t first_column_;
-  int32_t lanes_;
-  int32_t pitch_;
-  Divider ring_;
+  Ring ring_;
 };
 
 // One frame's windows of one frame each, their switches in shared memory.
@@ -58,7 +46,7 @@ struct KeptWindows {
   View<const scalar_t, index_t> values;  // [h, w] or [h, w, C] from the tile's first lane on
   Range times{0, 1};
 
-  TASED_DEVICE int32_t offset(int32_t, int32_t i, int32_t j, int32_t lane) const { return switches.at(i, j, lane); }
+  TASED_DEVICE int32_t offset(int32_t, const Place& window) const { return switches.at(window); }
   TASED_DEVICE index_t index(int32_t, const Place& window) const { return values.strides.at(window); }
 };
 
@@ -73,11 +61,10 @@ struct GlobalWindows {
   int32_t kernel_area;
   Range times;
 
-  // The offset within the plane; no offset at all (negative, or beyond the plane) if the window points to another
-  // frame.
-  TASED_DEVICE int32_t offset(int32_t t, int32_t i, int32_t j, int32_t lane) const {
+  // The offset within the plane; none of the plane's if the window points to another frame.
+  TASED_DEVICE int32_t offset(int32_t t, const Place& window) const {
     const int32_t in_window = frame - axis.start(t);
-    const index_t at = index(t, {i, j, lane, 1});
+    const index_t at = index(t, window);
     const int32_t offset = load(offsets + at);
     if (!frames) return offset - in_window * kernel_area;
     return load(frames + at) == in_window ? offset : -1;
@@ -116,7 +103,7 @@ class Meeting {
   const scalar_t* values_;
 };
 
-// Adds what a row of windows leaves in a pack of columns, which is the windows' row y.
+// Adds what row i of windows leaves in a pack of columns, which is in the windows' row y.
 template <class Variant, class Windows, class Leave>
 TASED_DEVICE void meet_columns(const Windows& windows, int32_t t, int32_t i, int32_t y, const Axis& w,
                                const Place& place, Leave& leave) {
@@ -128,30 +115,31 @@ TASED_DEVICE void meet_columns(const Windows& windows, int32_t t, int32_t i, int
     const int32_t first = (place.column + Variant::kPadding) / kStride;
 #pragma unroll
     for (int nth = 0; nth * kStride < Leave::kSize + kPhase; ++nth) {
-      const int32_t j = first + nth;
-      if (j >= w.windows) continue;
-      const int32_t x = windows.offset(t, i, j, place.lane) - y * w.kernel;
+      const Place window{i, first + nth, place.lane};
+      if (window.column >= w.windows) continue;
+      const int32_t x = windows.offset(t, window) - y * w.kernel;
 #pragma unroll
       for (int v = 0; v < Leave::kSize; ++v) {
         const int at = v + kPhase - nth * kStride;
-        if (at >= 0 && at < w.kernel && x == at) leave.add(v, windows.index(t, {i, j, place.lane, 1}));
+        if (at >= 0 && at < w.kernel && x == at) leave.add(v, windows.index(t, window));
       }
     }
   } else {
     const int32_t last_column = min(place.column + Leave::kSize, w.size) - 1;
 #pragma unroll 1
     for (int32_t j = w.first_covering(place.column); j <= w.last_covering(last_column); ++j) {
-      const int32_t x = windows.offset(t, i, j, place.lane) - y * w.kernel;
+      const Place window{i, j, place.lane};
+      const int32_t x = windows.offset(t, window) - y * w.kernel;
       if (x < 0 || x >= w.kernel) continue;
 #pragma unroll
       for (int v = 0; v < Leave::kSize; ++v) {
-        if (w.start(j) + x == place.column + v) leave.add(v, windows.index(t, {i, j, place.lane, 1}));
+        if (w.start(j) + x == place.column + v) leave.add(v, windows.index(t, window));
       }
     }
   }
 }
 
-// Adds what the row's windows over one column leave in a pack of channels.
+// Adds what row i of windows leaves in a pack of channels of one column, which is in the windows' row y.
 template <class Windows, class Leave>
 TASED_DEVICE void meet_lanes(const Windows& windows, int32_t t, int32_t i, int32_t y, const Axis& w, const Place& place,
                              Leave& leave) {
@@ -160,8 +148,8 @@ TASED_DEVICE void meet_lanes(const Windows& windows, int32_t t, int32_t i, int32
     const int32_t offset = y * w.kernel + place.column - w.start(j);
 #pragma unroll
     for (int v = 0; v < Leave::kSize; ++v) {
-      const int32_t lane = place.lane + v;
-      if (v < place.valid && windows.offset(t, i, j, lane) == offset) leave.add(v, windows.index(t, {i, j, lane, 1}));
+      const Place window{i, j, place.lane + v};
+      if (v < place.valid && windows.offset(t, window) == offset) leave.add(v, windows.index(t, window));
     }
   }
 }

@@ -72,6 +72,16 @@ class Planner {
                                             : needed);
   }
 
+  // Rows of windows before a step that rows of the step still meet.
+  int64_t overlap() const { return ceil_div(h_.kernel, h_.stride) - 1; }
+
+  // How many rows of windows a step can have, given the bytes that a row of the map and one of windows take.
+  int64_t rows_of_windows(int64_t row_bytes, int64_t window_row_bytes) const {
+    if (!kept()) return h_.windows;
+    const int64_t room = kSharedBytes - row_bytes * (h_.kernel - h_.stride) - window_row_bytes * overlap();
+    return room / (row_bytes * h_.stride + window_row_bytes);
+  }
+
   // Remembers the best tiling with this many strips; false if its rows do not fit.
   bool consider(int64_t strips) {
     const int64_t unit = contiguous_ && !demand_.by_windows ? demand_.pack : 1;
@@ -81,8 +91,8 @@ class Planner {
     const int64_t items_a_row = ceil_div(int64_t{tiling.strip} * tiling.lanes, demand_.pack);
     if (items_a_row > kMostItems && tiling.strip > unit) return false;
     const Reach across = reach(w_, tiling.strip, demand_.by_windows);
-    tiling.columns = kept_columns(across.positions, w_.size, demand_.pack);
-    tiling.window_columns = kept_columns(across.windows, w_.windows, 4);
+    const int32_t columns = kept_columns(across.positions, w_.size, demand_.pack);
+    const int32_t window_columns = kept_columns(across.windows, w_.windows, 4);
 
     const int64_t bands =
         std::max(ceil_div(blocks_a_plane_, tiling.strips), ceil_div(int64_t{rows_} * items_a_row, kMostItems));
@@ -90,21 +100,17 @@ class Planner {
     tiling.bands = static_cast<int32_t>(ceil_div(rows_, tiling.band));
     const Reach down = reach(h_, tiling.band, demand_.by_windows);
 
-    const int64_t overlap = ceil_div(h_.kernel, h_.stride) - 1;  // windows before a step that its rows still meet
-    const int64_t row_bytes = int64_t{tiling.columns} * tiling.lanes * demand_.position_bytes;
-    const int64_t window_row_bytes = int64_t{tiling.window_columns} * tiling.lanes * demand_.window_bytes;
-    int64_t step = std::max<int64_t>(down.windows, 1);
-    if (kept()) {
-      const int64_t room = kSharedBytes - row_bytes * (h_.kernel - h_.stride) - window_row_bytes * overlap;
-      step = std::min(step, room / (row_bytes * h_.stride + window_row_bytes));
-    }
-    if (step < 1 && tiling.strip == unit) throw std::logic_error("no tile of this pooling fits the shared memory");
-    if (step < 1) return false;
-    tiling.step = static_cast<int32_t>(step);
-    tiling.rows = Divider::by(static_cast<int32_t>(reach(h_, step, true).positions));
-    tiling.window_rows = Divider::by(static_cast<int32_t>(std::min<int64_t>(step + overlap, h_.windows)));
+    const int64_t most_rows = rows_of_windows(int64_t{columns} * tiling.lanes * demand_.position_bytes,
+                                              int64_t{window_columns} * tiling.lanes * demand_.window_bytes);
+    if (most_rows < 1 && tiling.strip == unit) throw std::logic_error("no tile of this pooling fits the shared memory");
+    if (most_rows < 1) return false;
+    tiling.step = static_cast<int32_t>(std::min(most_rows, std::max<int64_t>(down.windows, 1)));
+    const int64_t rows = reach(h_, tiling.step, true).positions;
+    const int64_t window_rows = std::min<int64_t>(tiling.step + overlap(), h_.windows);
+    tiling.map = {Divider::by(static_cast<int32_t>(rows)), columns, tiling.lanes};
+    tiling.windows = {Divider::by(static_cast<int32_t>(window_rows)), window_columns, tiling.lanes};
 
-    const double cost = static_cast<double>(tiling.strips) * tiling.columns * tiling.bands * down.positions;
+    const double cost = static_cast<double>(tiling.strips) * columns * tiling.bands * down.positions;
     if (best_.step == 0 || cost < best_cost_) {
       best_ = tiling;
       best_cost_ = cost;

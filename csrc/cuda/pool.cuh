@@ -30,7 +30,7 @@ __global__ void __launch_bounds__(kMaxThreads, Variant::kBlocks)
   const Axis &axis = params.geometry.t, h = Variant::fixed(params.geometry.h), w = Variant::fixed(params.geometry.w);
   const Tile tile = params.tiling.tile(blockIdx.x, h.windows, w.windows);
   const Range columns = params.packs.whole({w.begin(tile.columns.begin), w.end(tile.columns.end - 1)});
-  Maxima<scalar_t, Variant, kFrames> maxima(params.tiling, columns.begin, shared_memory());
+  Maxima<scalar_t, Variant, kFrames> maxima(params.tiling.map, columns.begin, shared_memory());
   for_frames<index_t>(params.tiling.outer, axis.windows, [&](index_t volume, int32_t t) {
     const auto map = params.map.from(params.map.strides.frame_at(volume, axis.begin(t)) + tile.lane);
     const index_t grid = params.values.strides.frame_at(volume, t) + tile.lane;
@@ -43,12 +43,11 @@ __global__ void __launch_bounds__(kMaxThreads, Variant::kBlocks)
       __syncthreads();
       for_items(params.windows, step, tile.columns, tile.lanes, [&](const Place& place) {
         const int32_t offset = maxima.best_offset(h, w, place);
-        const int32_t row = h.start(place.row) + offset / w.kernel;
-        const int32_t column = w.start(place.column) + offset % w.kernel;
+        const Place best{h.start(place.row) + offset / w.kernel, w.start(place.column) + offset % w.kernel, place.lane};
         const index_t at = grid + params.values.strides.at(place);
-        if (params.values.memory) store(params.values.memory + at, maxima.value(row, column, place.lane));
+        if (params.values.memory) store(params.values.memory + at, maxima.value(best));
         if (params.offsets) store(params.offsets + at, static_cast<uint8_t>(offset));
-        if constexpr (kFrames) store(params.frames + at, maxima.frame(row, column, place.lane));
+        if constexpr (kFrames) store(params.frames + at, maxima.frame(best));
       });
       __syncthreads();
     }
@@ -69,7 +68,7 @@ TASED_DEVICE void pool_volume(const PoolParams<scalar_t, index_t>& params, const
       const int32_t y = (frame - axis.start(t)) * h.kernel + row - h.start(window.row);
 #pragma unroll 4
       for (int32_t column = w.begin(window.column); column < w.end(window.column); ++column) {
-        const scalar_t* from = volume.at({row, column, window.lane, 1}) + frame * volume.strides.frame;
+        const scalar_t* from = volume.at({row, column, window.lane}) + frame * volume.strides.frame;
         const Packed candidate = load(reinterpret_cast<const Packed*>(from));
 #pragma unroll
         for (int v = 0; v < kSize; ++v) {
@@ -107,7 +106,7 @@ PoolParams<scalar_t, index_t> pool_params(const PoolGeometry& geometry, const Po
   constexpr int32_t kSize = kPackSize<scalar_t>;
   return {geometry,
           tiling,
-          packing(geometry, tiling, tiling.columns, kSize),
+          packing(geometry, tiling, tiling.map.columns, kSize),
           packing(geometry, tiling, tiling.strip, 1),
           map_view<index_t>(geometry, static_cast<const scalar_t*>(args.map), kSize),
           grid_view<index_t>(geometry, static_cast<scalar_t*>(args.values), kSize),
@@ -124,9 +123,9 @@ void launch_pool_tiles(const PoolGeometry& geometry, const PoolArgs& args, Launc
   const Tiling tiling =
       Planner(geometry, {true, kSize, 32 / kBytes, frames, bytes, 0}, launcher.multiprocessors()).plan();
   const auto params = pool_params<scalar_t, typename Variant::index_t>(geometry, args, tiling);
-  const int64_t rows = tiling.rows.divisor;
+  const int64_t rows = tiling.map.rows.divisor;
   const Launch launch =
-      plan_launch(tiling, frames, rows * params.packs.per_row.divisor, rows * tiling.columns * tiling.lanes * bytes);
+      plan_launch(tiling, frames, rows * params.packs.per_row.divisor, int64_t{tiling.map.elements()} * bytes);
   if (args.frames) {
     launcher("pool", pool_kernel<scalar_t, Variant, true>, launch, params);
   } else {

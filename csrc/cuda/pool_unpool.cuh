@@ -36,9 +36,9 @@ __global__ void __launch_bounds__(kMaxThreads, Variant::kBlocks)
   const Range columns =
       any ? params.packs.whole({w.begin(window_columns.begin), w.end(window_columns.end - 1)}) : Range{0, 0};
   using TileMaxima = Maxima<scalar_t, Variant, false>;
-  TileMaxima maxima(params.tiling, columns.begin, shared_memory());
-  const WindowBytes switches(params.tiling, window_columns.begin,
-                             shared_memory() + TileMaxima::bytes_of_values(params.tiling));
+  TileMaxima maxima(params.tiling.map, columns.begin, shared_memory());
+  const WindowBytes switches(params.tiling.windows, window_columns.begin,
+                             shared_memory() + TileMaxima::bytes_of_values(params.tiling.map));
 
   for_frames<index_t>(params.tiling.outer, axis.windows, [&](index_t volume, int32_t t) {
     const index_t grid = params.values.strides.frame_at(volume, t) + tile.lane;
@@ -55,7 +55,7 @@ __global__ void __launch_bounds__(kMaxThreads, Variant::kBlocks)
       __syncthreads();
       for_items(params.windows, rows, window_columns, tile.lanes, [&](const Place& place) {
         const auto offset = static_cast<uint8_t>(maxima.best_offset(h, w, place));
-        switches.at(place.row, place.column, place.lane) = offset;
+        switches.at(place) = offset;
         const bool begins_here = tile.rows.has(h.begin(place.row)) && tile.columns.has(w.begin(place.column));
         if (params.switches && begins_here) store(params.switches + grid + params.values.strides.at(place), offset);
       });
@@ -77,17 +77,17 @@ void launch_pool_unpool_of(const PoolGeometry& geometry, const PoolUnpoolArgs& a
   PoolUnpoolParams<scalar_t, index_t> params{};
   params.geometry = geometry;
   params.tiling = tiling;
-  params.packs = packing(geometry, tiling, tiling.columns, kSize);
-  params.windows = packing(geometry, tiling, tiling.window_columns, 1);
+  params.packs = packing(geometry, tiling, tiling.map.columns, kSize);
+  params.windows = packing(geometry, tiling, tiling.windows.columns, 1);
   params.unpooled_packs = packing(geometry, tiling, tiling.strip, kSize);
   params.map = map_view<index_t>(geometry, static_cast<const scalar_t*>(args.map), kSize);
   params.values = grid_view<index_t>(geometry, static_cast<const scalar_t*>(args.values), kSize);
   params.switches = args.switches;
   params.unpooled = view_of<index_t>(geometry, static_cast<scalar_t*>(args.unpooled), kSize, frames, geometry.h.size,
                                      geometry.w.size);
-  const int64_t items = int64_t{tiling.rows.divisor} * params.packs.per_row.divisor;
+  const int64_t items = int64_t{tiling.map.rows.divisor} * params.packs.per_row.divisor;
   const Launch launch = plan_launch(
-      tiling, frames, items, Maxima<scalar_t, Variant, false>::bytes_of_values(tiling) + WindowBytes::bytes(tiling));
+      tiling, frames, items, Maxima<scalar_t, Variant, false>::bytes_of_values(tiling.map) + tiling.windows.elements());
   launcher("pool_unpool", pool_unpool_kernel<scalar_t, Variant>, launch, params);
 }
 

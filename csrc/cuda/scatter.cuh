@@ -31,7 +31,7 @@ __global__ void __launch_bounds__(kMaxThreads, Variant::kBlocks)
   const Axis w = Variant::fixed(params.geometry.w);
   const Tile tile = params.tiling.tile(blockIdx.x, h.size, w.size);
   const Range columns = params.windows.whole(windows_covering(w, tile.columns));
-  const WindowBytes switches(params.tiling, columns.begin, shared_memory());
+  const WindowBytes switches(params.tiling.windows, columns.begin, shared_memory());
   for_frames<index_t>(params.tiling.outer, params.geometry.t.size, [&](index_t volume, int32_t t) {
     const index_t grid = params.offsets.strides.frame_at(volume, t) + tile.lane;
     const KeptWindows<bits_t, index_t> windows{switches, params.values.from(grid)};
@@ -76,7 +76,7 @@ void launch_scatter_of(const PoolGeometry& geometry, const ScatterArgs& args, La
   params.geometry = geometry;
   params.tiling = tiling;
   params.packs = packing(geometry, tiling, tiling.strip, kSize);
-  params.windows = packing(geometry, tiling, tiling.window_columns, WindowBytes::kSize);
+  params.windows = packing(geometry, tiling, tiling.windows.columns, WindowBytes::kSize);
   params.values = grid_view<index_t>(geometry, static_cast<const scalar_t*>(args.values), kSize);
   params.offsets = grid_view<index_t>(geometry, args.offsets, WindowBytes::kSize);
   params.frames = args.frames;
@@ -84,7 +84,7 @@ void launch_scatter_of(const PoolGeometry& geometry, const ScatterArgs& args, La
 
   const int64_t rows = std::min<int64_t>(int64_t{tiling.step} * geometry.h.stride, tiling.band);
   const Launch launch =
-      plan_launch(tiling, demand.frames, rows * params.packs.per_row.divisor, kLast ? WindowBytes::bytes(tiling) : 0);
+      plan_launch(tiling, demand.frames, rows * params.packs.per_row.divisor, kLast ? tiling.windows.elements() : 0);
   if constexpr (kLast) {
     launcher("scatter_last", scatter_last_kernel<scalar_t, Variant>, launch, params);
   } else {

@@ -16,12 +16,13 @@ struct Range {
   TASED_DEVICE bool has(int32_t position) const { return begin <= position && position < end; }
 };
 
-// An item of a tile: a pack's place, counted from the tile's first lane, and how many of its elements are on the map.
+// Where an element or a window is, its lane counted from the tile's first; of a pack its first element, and how many of
+// its elements there are.
 struct Place {
   int32_t row;
   int32_t column;
   int32_t lane;
-  int32_t valid;
+  int32_t valid = 1;
 };
 
 // Elements between neighbours of each kind, in 32 bits wherever the tensor's size allows.
@@ -45,6 +46,19 @@ struct View {
 
   TASED_DEVICE View from(index_t offset) const { return {memory + offset, strides, aligned}; }
   TASED_DEVICE value_t* at(const Place& place) const { return memory + strides.at(place); }
+};
+
+// Rows of a tile in shared memory, the row modulo how many there are. A step's rows take the places of those that no
+// later step needs.
+struct Ring {
+  Divider rows;
+  int32_t columns;
+  int32_t lanes;
+
+  TASED_HOST_DEVICE int32_t elements() const { return rows.divisor * columns * lanes; }
+  TASED_DEVICE int32_t at(const Place& place, int32_t first_column) const {
+    return (rows.remainder(place.row) * columns + place.column - first_column) * lanes + place.lane;
+  }
 };
 
 // The rows of a tile cut into packs.
@@ -89,11 +103,9 @@ struct Tiling {
   int32_t bands;     // … and in the rows
   // A block walks down its band in steps and keeps in shared memory what the next step needs again: so only
   // neighbouring tiles read a row or column twice, never neighbouring steps.
-  int32_t step;            // rows of windows a step
-  int32_t columns;         // most columns of the map that a tile needs
-  Divider rows;            // rows of the map held in shared memory, at the row modulo this
-  int32_t window_columns;  // most columns of windows that a tile needs
-  Divider window_rows;     // rows of windows held in shared memory
+  int32_t step;  // rows of windows a step
+  Ring map;      // what a step needs of the map …
+  Ring windows;  // … and of the windows
 
   TASED_DEVICE Tile tile(int32_t block, int32_t all_rows, int32_t all_columns) const {
     const int32_t group = block % groups;

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +47,7 @@ def build(sanitize: bool = False) -> ModuleType:
     for command in commands:
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert done.returncode == 0, done.stdout + done.stderr
-    (library,) = folder.glob("simt_harness*.so")
+    library = folder / f"simt_harness{sysconfig.get_config_var('EXT_SUFFIX')}"
     spec = importlib.util.spec_from_file_location("simt_harness", library)
     assert spec is not None
     assert spec.loader is not None
@@ -79,13 +80,12 @@ def is_channels_last(x: Tensor) -> bool:
 
 
 def memory(x: Tensor | None, channels_last: bool) -> np.ndarray[Any, Any] | None:
-    """The bytes of a dense tensor in memory order, shared with it."""
+    """The bytes of a tensor in memory order: its own where it is dense in the layout, as all results are."""
     if x is None:
         return None
     if channels_last:
         x = x.permute(0, 2, 3, 4, 1)
-    assert x.is_contiguous()
-    flat = x.reshape(-1).view(torch.uint8)
+    flat = x.contiguous().view(-1).view(torch.uint8)
     array: np.ndarray[Any, Any] = flat.numpy()
     return array
 

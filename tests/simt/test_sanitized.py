@@ -31,7 +31,7 @@ def run_sanitized(*arguments: str) -> subprocess.CompletedProcess[str]:
         **os.environ,
         harness.SANITIZE: "1",
         "LD_PRELOAD": " ".join(libraries),
-        "PYTHONPATH": str(Path(__file__).parents[1]),
+        "PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))),
         # Python and torch keep memory for good.
         "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "print_stacktrace=1",
