@@ -1,6 +1,7 @@
 # The two commands are `make demo` and `make test`; `make help` lists all.
 #   PYTHON=python3.12   the interpreter of a new environment (3.10 or newer)
 #   VENV=.venv          the environment; one that has a usable torch keeps it
+#   BENCH=--quick       what `make bench` passes on; `make bench BENCH=--help` lists all
 #   MAX_JOBS, TORCH_CUDA_ARCH_LIST, USE_CUDA and CXX are passed on to the build
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ READY := $(VENV)/.tased-net
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h)
 
-.PHONY: help demo test test-all test-gpu lint format cuda wheel-check clean
+.PHONY: help demo test test-all test-gpu bench lint format cuda wheel-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -33,6 +34,9 @@ test-all: $(READY)  ## the same tests at their full setting: more cases, full si
 test-gpu: $(READY)  ## the tests that need a GPU
 	@test -n "$(GPUS)" || { echo "make test-gpu needs an NVIDIA GPU, but nvidia-smi finds none." >&2; exit 1; }
 	$(BIN)/python -m pytest -m cuda
+
+bench: $(READY)  ## speed and memory against stock PyTorch, and the targets: build/bench (BENCH=--quick: two minutes)
+	$(BIN)/python -m bench.ops $(BENCH)
 
 lint: $(READY)  ## ruff, mypy, clang-format; changes nothing
 	$(BIN)/ruff check

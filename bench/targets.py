@@ -1,0 +1,188 @@
+"""The targets as data, and the judgement of what was measured. Each is a ratio taken within one run.
+
+`CPU` and `CUDA` are the tables of bench/README.md: which work, on which maps, in which layout, keeps which bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .results import Memory, Outcome, row_to_json
+from .works import OPERATIONS, Row
+
+CONTIGUOUS = ("contiguous",)
+CHANNELS_LAST = ("channels_last_3d",)
+DEEP = ("i2", "i1")
+IN_CACHE = ("i0",)
+POOLS = ("192x16x28x48", "480x8x14x24", "192x16x56x96")
+SITES = (*DEEP, *IN_CACHE, *POOLS)
+ALL = tuple(OPERATIONS)
+DIFFERENTIABLE = tuple(name for name, operation in OPERATIONS.items() if operation.gradient)
+FORWARD = ("inference", "training")
+
+NOISE = 1.05  # how far two equal calls may differ in one run: what "not behind" allows
+
+
+@dataclass(frozen=True)
+class Target:
+    """The rows that it speaks of, and the bounds that each of them keeps.
+
+    Attributes
+    ----------
+    floor
+        At most so many times the floor.
+    eager, compiled, better
+        At least so many times as fast as stock PyTorch, as torch.compile, as the better of the two.
+    beyond_call
+        Not behind stock PyTorch by more than a call on an empty map costs.
+    calls
+        At most so many times what a stock operation's call costs.
+    saved
+        At most so many bytes a window kept for backward.
+    """
+
+    operations: tuple[str, ...]
+    sites: tuple[str, ...]
+    layouts: tuple[str, ...] | None = None
+    modes: tuple[str, ...] = ("inference",)
+    threads: int | None = 2
+    floor: float | None = None
+    eager: float | None = None
+    compiled: float | None = None
+    better: float | None = None
+    beyond_call: bool = False
+    calls: float | None = None
+    saved: float | None = None
+
+    def speaks_of(self, row: Row) -> bool:
+        return (
+            row.operation in self.operations
+            and row.site.name in self.sites
+            and (self.layouts is None or row.layout in self.layouts)
+            and row.mode in self.modes
+            and self.threads in (None, row.threads)
+        )
+
+    @property
+    def subject(self) -> str:
+        operations = {ALL: "everything", DIFFERENTIABLE: "everything"}.get(self.operations, ", ".join(self.operations))
+        modes = {FORWARD: "", ("inference",): "", ("backward",): "backward"}.get(self.modes, "")
+        sites = "TASED-Net's maps" if self.sites == SITES else ", ".join(self.sites)
+        threads = "1 thread" if self.threads == 1 else ""
+        return " · ".join(
+            word for word in (f"{operations} {modes}".strip(), sites, *(self.layouts or ()), threads) if word
+        )
+
+    @property
+    def bounds(self) -> dict[str, tuple[float, str]]:
+        """Each bound by name, with its words."""
+        named = {
+            "floor": (self.floor, f"at most {self.floor}x its floor"),
+            "eager": (self.eager, _faster(self.eager, "eager")),
+            "compiled": (self.compiled, _faster(self.compiled, "compiled")),
+            "better": (self.better, _faster(self.better, "the better peer")),
+            "beyond_call": (NOISE if self.beyond_call else None, "not behind eager beyond the cost of a call"),
+            "calls": (self.calls, f"a call costs at most {self.calls}x a stock operation's"),
+            "saved": (self.saved, f"backward keeps {self.saved} bytes a window"),
+        }
+        return {name: (bound, words) for name, (bound, words) in named.items() if bound is not None}
+
+
+def _faster(times: float | None, peer: str) -> str:
+    return f"not behind {peer}" if times == 1 else f"at least {times}x as fast as {peer}"
+
+
+CPU = (
+    Target(("aux_pool",), DEEP, CONTIGUOUS, floor=1.3, eager=20, compiled=4),
+    Target(("aux_pool",), DEEP, CHANNELS_LAST, floor=1.3, better=1.8),
+    Target(("aux_pool_unpool",), DEEP, CONTIGUOUS, floor=1.5, eager=15, compiled=4),
+    Target(("aux_pool_unpool",), DEEP, CHANNELS_LAST, floor=1.5, better=2),
+    Target(("max_unpool",), DEEP, CONTIGUOUS, floor=1.5, eager=1),
+    Target(("max_unpool",), DEEP, CHANNELS_LAST, floor=1.5, eager=1),
+    Target(("max_pool3d",), ("192x16x28x48",), CONTIGUOUS, floor=3, eager=30),
+    Target(("max_pool3d",), ("192x16x28x48",), CHANNELS_LAST, floor=3, better=2.5),
+    Target(("max_pool3d",), ("480x8x14x24",), CONTIGUOUS, eager=15, better=1.5),
+    Target(("max_pool3d",), ("480x8x14x24",), CHANNELS_LAST, better=1.5),
+    Target(("max_pool3d",), ("192x16x56x96",), CONTIGUOUS, floor=1.5, eager=10),
+    Target(("max_pool3d",), ("192x16x56x96",), CHANNELS_LAST, floor=1.5, better=1.3),
+    Target(DIFFERENTIABLE, (*DEEP, *POOLS), CONTIGUOUS, ("backward",), eager=3),
+    Target(DIFFERENTIABLE, (*DEEP, *POOLS), CHANNELS_LAST, ("backward",), better=1),
+    Target(ALL, IN_CACHE, None, (*FORWARD, "backward"), better=1),
+    Target(ALL, SITES, None, (*FORWARD, "backward"), threads=1, beyond_call=True),
+    Target(ALL, ("small",), None, (*FORWARD, "backward"), beyond_call=True),
+    Target(ALL, ("odd",), None, (*FORWARD, "backward"), beyond_call=True),
+    Target(ALL, ("view",), None, beyond_call=True),
+    Target(ALL, ("huge",), None, beyond_call=True),
+    Target(ALL, ("empty",), None, ("inference",), threads=None, calls=1.5),
+    Target(DIFFERENTIABLE, ("empty",), None, ("training", "backward"), threads=None, calls=4),
+    Target(("aux_max_pool",), SITES, None, ("memory",), saved=2),
+    Target(("aux_pool_unpool", "max_unpool", "max_pool3d"), SITES, None, ("memory",), saved=1),
+)
+
+# At least 85 % of the bandwidth that a device-to-device copy of the same bytes reaches.
+CUDA = (
+    Target(ALL, ("i2", "i1", "i2x8", "i1x8"), None, (*FORWARD, "backward"), threads=None, floor=round(1 / 0.85, 2)),
+    Target(("max_pool3d",), ("192x16x28x48", "192x16x56x96"), None, (*FORWARD, "backward"), threads=None, floor=1.18),
+)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """One bound of one target on one row."""
+
+    target: Target
+    name: str
+    row: Row
+    measured: float
+    reached: bool
+
+    @property
+    def words(self) -> str:
+        return self.target.bounds[self.name][1]
+
+    def to_json(self) -> dict[str, Any]:
+        bound = self.target.bounds[self.name][0]
+        row = row_to_json(self.row)
+        return {**row, "target": self.words, "bound": bound, "measured": self.measured, "reached": self.reached}
+
+
+def judge(targets: Sequence[Target], outcomes: Sequence[Outcome], memories: Sequence[Memory] = ()) -> list[Judgement]:
+    """Every bound on every row that was measured for it."""
+    calls = {(o.row.operation, o.row.mode): o.times["ours"].median for o in outcomes if o.row.kind == "call"}
+    judgements: list[Judgement] = []
+    for target in targets:
+        for outcome in outcomes:
+            if target.speaks_of(outcome.row):
+                judgements += _judge_times(target, outcome, calls.get((outcome.row.operation, outcome.row.mode), 0.0))
+        for memory in memories:
+            if target.speaks_of(memory.row) and target.saved is not None:
+                saved = memory.saved["ours"]
+                judgements.append(Judgement(target, "saved", memory.row, saved, saved <= target.saved))
+    return judgements
+
+
+def _judge_times(target: Target, outcome: Outcome, call: float) -> Iterator[Judgement]:
+    row = outcome.row
+    for name, (bound, _) in target.bounds.items():
+        if name == "floor" and "floor" in outcome.ratios:
+            measured = outcome.ratios["floor"].median
+            yield Judgement(target, name, row, measured, measured <= bound)
+        elif name in ("eager", "compiled", "better") and name in outcome.ratios:
+            # The better peer is known only where both were asked.
+            if name == "better" and "compiled" not in outcome.ratios:
+                continue
+            measured = outcome.ratios[name].median
+            yield Judgement(target, name, row, measured, measured >= (1 / NOISE if bound == 1 else bound))
+        elif name == "beyond_call":
+            measured = max(0.0, outcome.times["ours"].median - call) / outcome.times["eager"].median
+            yield Judgement(target, name, row, measured, measured <= bound)
+        elif name == "calls":
+            measured = 1 / outcome.ratios["eager"].median
+            yield Judgement(target, name, row, measured, measured <= bound)
+
+
+def unmeasured(targets: Sequence[Target], rows: Sequence[Row], judgements: Sequence[Judgement]) -> int:
+    """How many bounds on `rows` have no judgement."""
+    return sum(len(target.bounds) for target in targets for row in rows if target.speaks_of(row)) - len(judgements)
