@@ -7,6 +7,7 @@ Exit status: 0, 1 if --check found a target missed, 2 if the command line does n
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import logging
 import os
@@ -59,6 +60,9 @@ def run(options: argparse.Namespace) -> int:
     # It reports the missing GPU of a PyTorch that was built for one.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     machine = _machine(options.device)
+    machine["freed memory"] = (
+        "stays mapped" if memory.keep_memory_mapped() else "is given back, with page faults to come"
+    )
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
     print(f"\n{report.header()}")
     elsewhere = Elsewhere()
@@ -67,14 +71,13 @@ def run(options: argparse.Namespace) -> int:
     memories = [memory.count(row, options.device) for row in memory_rows]
     table = targets.CPU if options.device == "cpu" else targets.CUDA
     judgements = targets.judge(table, outcomes, memories)
-    missed = [judgement for judgement in judgements if not judgement.reached]
     if memories:
         print(f"\nMemory: ours / eager / compiled\n{report.memory_table(memories)}")
     if judgements:
         print(f"\nTargets\n{report.targets_table(judgements)}")
     every = [*plan.rows(options.device), *plan.memory_rows()]
     left_out = targets.unmeasured(table, every, judgements)
-    print(f"\n{len(judgements) - len(missed)} of {len(judgements)} bounds reached; {left_out} not measured in this run")
+    print(f"\n{report.summary(judgements, left_out)}")
     if used > BUSY:
         print(f"Other processes used {used:.0%} of the cores meanwhile: measure again on a quiet machine.")
 
@@ -87,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
     written = [options.out / "ops.json", *_charts(outcomes, options)]
     written[0].write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(f"Written: {', '.join(map(str, written))}")
-    return 1 if options.check and missed else 0
+    return 1 if options.check and not all(judgement.reached for judgement in judgements) else 0
 
 
 def _chosen(options: argparse.Namespace) -> tuple[list[Row], list[Row]]:
@@ -104,7 +107,7 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Row], list[Row]]:
     rows, memory_rows = plan.rows(options.device, options.threads), plan.memory_rows()
     if options.quick:
         rows, memory_rows = plan.quick(rows), plan.quick_memory(memory_rows)
-    if not (options.huge or (not options.quick and _available_gib() >= HUGE_GIB)):
+    if not (options.huge or (not options.quick and _available_gib(options.device) >= HUGE_GIB)):
         rows = [row for row in rows if row.kind != "huge"]
     chosen = [row for row in rows if matches(row)]
     memory_rows = [row for row in memory_rows if matches(row)]
@@ -132,6 +135,7 @@ def _outcomes(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[Outc
             timer = CpuClock() if row.kind == "call" else clock  # on an empty map only the host works
             outcome = Outcome.of(row, measure(calls, timer, *_effort(row, options)), elsewhere.share())
         bar.write(report.outcome_line(outcome), file=sys.stdout)
+        sys.stdout.flush()
         yield outcome
 
 
@@ -143,21 +147,27 @@ def _effort(row: Row, options: argparse.Namespace) -> tuple[float, tuple[int, in
 
 
 def _charts(outcomes: Sequence[Outcome], options: argparse.Namespace) -> list[Path]:
-    """One chart a dtype, of the rows on the most threads."""
+    """A chart a dtype and direction, of TASED-Net's maps on the most threads."""
+    at_sites = [outcome for outcome in outcomes if outcome.row.kind == "site"]
+    most = max((outcome.row.threads for outcome in at_sites), default=0)
+    where = f"{most} threads" if options.device == "cpu" else torch.cuda.get_device_name()
     drawn = []
-    most = max((outcome.row.threads for outcome in outcomes if outcome.row.kind == "site"), default=0)
-    for dtype in options.dtype:
-        shown = [o for o in outcomes if o.row.kind == "site" and o.row.dtype == dtype and o.row.threads == most]
+    for dtype, direction in itertools.product(options.dtype, ("forward", "backward")):
+        shown = [
+            outcome
+            for outcome in at_sites
+            if (outcome.row.dtype, outcome.row.threads) == (dtype, most)
+            and (outcome.row.mode == "backward") == (direction == "backward")
+        ]
         if shown:
-            where = f"{most} threads" if options.device == "cpu" else torch.cuda.get_device_name()
-            drawn.append(options.out / f"ops_{dtype}.png")
-            chart.draw(shown, drawn[-1], f"tased_ext on {where}, {dtype}")
+            drawn.append(options.out / f"ops_{direction}_{dtype}.png")
+            chart.draw(shown, drawn[-1], f"{direction.title()}, {dtype}, {where}")
     return drawn
 
 
 def _machine(device: str) -> dict[str, Any]:
     """What a reader must know to place the figures."""
-    facts = {
+    facts: dict[str, Any] = {
         "tased_ext": tased_ext.__version__,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -167,9 +177,7 @@ def _machine(device: str) -> dict[str, Any]:
     }
     if device == "cpu":
         fresh, mapped = memory.page_fault_seconds()
-        kept = "kept by the process" if memory.keep_memory_mapped() else "given back after every call, with page faults"
         facts["page faults"] = f"16 MiB take {report.seconds(fresh)} to write first, {report.seconds(mapped)} again"
-        facts["freed memory"] = kept
     return facts
 
 
@@ -181,7 +189,9 @@ def _processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _available_gib() -> float:
+def _available_gib(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0] / 2**30
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby
 
 from .results import Memory, Outcome
-from .targets import Judgement
+from .targets import Judgement, Target
 from .timing import Spread
 
 _WIDTHS = (24, 13, 23, 8, 3, 15, 15, 15, 9, 8, 8, 8)
@@ -21,12 +20,12 @@ _NAMES = (
     "compiled",
     "floor",
     "x eager",
-    "x compil",
+    "x comp.",
     "x floor",
 )
 
 
-def line(cells: Sequence[str], widths: Sequence[int] = _WIDTHS, left: int = 4) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int] = _WIDTHS, left: int = 4) -> str:
     """One row of a table: words to the left, numbers to the right."""
     aligned = [
         cell.ljust(width) if i < left else cell.rjust(width)
@@ -36,7 +35,7 @@ def line(cells: Sequence[str], widths: Sequence[int] = _WIDTHS, left: int = 4) -
 
 
 def header() -> str:
-    return f"{line(_NAMES)}\n{line(['-' * width for width in _WIDTHS])}"
+    return f"{_line(_NAMES)}\n{_line(['-' * width for width in _WIDTHS])}"
 
 
 def outcome_line(outcome: Outcome) -> str:
@@ -46,7 +45,7 @@ def outcome_line(outcome: Outcome) -> str:
     cells += [_time(times[name]) if name in times else "" for name in ("ours", "eager", "compiled")]
     cells.append(seconds(times["floor"].median) if "floor" in times else "")
     cells += [f"{ratios[name].median:.2f}" if name in ratios else "" for name in ("eager", "compiled", "floor")]
-    return line(cells) + ("  busy" if outcome.elsewhere > 0.1 else "")
+    return _line(cells) + ("  busy" if outcome.elsewhere > 0.1 else "")
 
 
 def _time(spread: Spread) -> str:
@@ -65,12 +64,12 @@ def memory_table(memories: Iterable[Memory]) -> str:
     """Bytes a window that backward keeps, and the MiB that a call allocates at its peak; ours / eager / compiled."""
     widths = (16, 13, 23, 24, 27, 27)
     names = ("operation", "map", "layout", "kept, bytes a window", "peak of inference, MiB", "peak of training, MiB")
-    lines = [line(names, widths, 3), line(["-" * width for width in widths], widths, 3)]
+    lines = [_line(names, widths, 3), _line(["-" * width for width in widths], widths, 3)]
     for memory in memories:
         row = memory.row
         cells = [row.operation, row.site.name, row.layout, _slashed(memory.saved)]
         cells += [_slashed(peak, 2**20) for peak in (memory.peak_inference, memory.peak_training)]
-        lines.append(line(cells, widths, 3))
+        lines.append(_line(cells, widths, 3))
     return "\n".join(lines)
 
 
@@ -79,23 +78,28 @@ def _slashed(values: dict[str, float] | dict[str, int], unit: float = 1) -> str:
 
 
 def targets_table(judgements: Sequence[Judgement]) -> str:
-    """A line a target: whether all its rows reach it, and the row that is nearest to missing it or misses it most."""
+    """A line a bound: whether all of its rows keep it and the worst of them, and a line for every row that does not."""
+    bounds: dict[tuple[Target, str], list[Judgement]] = {}
+    for judgement in judgements:
+        bounds.setdefault((judgement.target, judgement.name), []).append(judgement)
     lines = []
-    for (target, name), group in groupby(judgements_by_target(judgements), key=lambda j: (j.target, j.name)):
-        rows = list(group)
-        reached = sum(judgement.reached for judgement in rows)
-        least = name in ("eager", "compiled", "better")
-        worst = (min if least else max)(rows, key=lambda judgement: judgement.measured)
-        verdict = "reached" if reached == len(rows) else "MISSED"
-        where = f"{worst.row.work} {worst.row.site.name} {worst.row.layout} {worst.row.dtype}"
-        lines.append(f"{verdict:8}{f'{reached}/{len(rows)}':>6}  {target.subject}: {worst.words}")
-        lines.append(f"{'':16}worst {worst.measured:.3g} ({where})")
+    for (target, name), group in bounds.items():
+        missed = [judgement for judgement in group if not judgement.reached]
+        worst = (min if name in ("eager", "compiled", "better") else max)(group, key=lambda one: one.measured)
+        counts = f"{len(group) - len(missed)}/{len(group)}"
+        about = f"{target.about}: {worst.words}"
+        lines.append(f"{'MISSED' if missed else 'reached':7} {counts:>7}  {about:88} worst {worst.measured:.3g}")
+        lines += [f"{'':18}{judgement.measured:.3g}  {judgement.row}" for judgement in missed]
     return "\n".join(lines)
 
 
-def judgements_by_target(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Those of one bound of one target side by side, targets in the order of the table."""
-    order: dict[tuple[object, str], int] = {}
-    for judgement in judgements:
-        order.setdefault((judgement.target, judgement.name), len(order))
-    return sorted(judgements, key=lambda judgement: order[judgement.target, judgement.name])
+def summary(judgements: Sequence[Judgement], unmeasured: int) -> str:
+    """How many bounds are reached, in all and by dtype."""
+
+    def count(chosen: Sequence[Judgement]) -> str:
+        return f"{sum(judgement.reached for judgement in chosen)} of {len(chosen)}"
+
+    dtypes = dict.fromkeys(judgement.row.dtype for judgement in judgements)
+    parts = ", ".join(f"{dtype} {count([one for one in judgements if one.row.dtype == dtype])}" for dtype in dtypes)
+    detail = f" ({parts})" if len(dtypes) > 1 else ""
+    return f"{count(judgements)} bounds reached{detail}; {unmeasured} not measured in this run"

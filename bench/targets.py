@@ -15,12 +15,13 @@ from .works import OPERATIONS, Row
 CONTIGUOUS = ("contiguous",)
 CHANNELS_LAST = ("channels_last_3d",)
 DEEP = ("i2", "i1")
-IN_CACHE = ("i0",)
 POOLS = ("192x16x28x48", "480x8x14x24", "192x16x56x96")
-SITES = (*DEEP, *IN_CACHE, *POOLS)
+SITES = (*DEEP, "i0", *POOLS)
 ALL = tuple(OPERATIONS)
+AUX = tuple(name for name in OPERATIONS if name != "max_pool3d")
+HUGE = ("aux_pool_unpool", "max_pool3d")
 DIFFERENTIABLE = tuple(name for name, operation in OPERATIONS.items() if operation.gradient)
-FORWARD = ("inference", "training")
+MODES = ("inference", "training", "backward")
 
 NOISE = 1.05  # how far two equal calls may differ in one run: what "not behind" allows
 
@@ -31,18 +32,21 @@ class Target:
 
     Attributes
     ----------
-    floor
+    about : str
+        The rows in words. They have one of `operations`, `sites`, `modes`, `layouts` (None: any) and numbers of `threads`.
+    floor : float
         At most so many times the floor.
-    eager, compiled, better
+    eager, compiled, better : float
         At least so many times as fast as stock PyTorch, as torch.compile, as the better of the two.
-    beyond_call
+    beyond_call : bool
         Not behind stock PyTorch by more than a call on an empty map costs.
-    calls
+    calls : float
         At most so many times what a stock operation's call costs.
-    saved
+    saved : float
         At most so many bytes a window kept for backward.
     """
 
+    about: str
     operations: tuple[str, ...]
     sites: tuple[str, ...]
     layouts: tuple[str, ...] | None = None
@@ -66,26 +70,16 @@ class Target:
         )
 
     @property
-    def subject(self) -> str:
-        operations = {ALL: "everything", DIFFERENTIABLE: "everything"}.get(self.operations, ", ".join(self.operations))
-        modes = {FORWARD: "", ("inference",): "", ("backward",): "backward"}.get(self.modes, "")
-        sites = "TASED-Net's maps" if self.sites == SITES else ", ".join(self.sites)
-        threads = "1 thread" if self.threads == 1 else ""
-        return " · ".join(
-            word for word in (f"{operations} {modes}".strip(), sites, *(self.layouts or ()), threads) if word
-        )
-
-    @property
     def bounds(self) -> dict[str, tuple[float, str]]:
         """Each bound by name, with its words."""
         named = {
-            "floor": (self.floor, f"at most {self.floor}x its floor"),
+            "floor": (self.floor, "" if self.floor is None else f"at most {self.floor:.3g}x the floor"),
             "eager": (self.eager, _faster(self.eager, "eager")),
             "compiled": (self.compiled, _faster(self.compiled, "compiled")),
             "better": (self.better, _faster(self.better, "the better peer")),
             "beyond_call": (NOISE if self.beyond_call else None, "not behind eager beyond the cost of a call"),
-            "calls": (self.calls, f"a call costs at most {self.calls}x a stock operation's"),
-            "saved": (self.saved, f"backward keeps {self.saved} bytes a window"),
+            "calls": (self.calls, f"at most {self.calls}x a stock operation's"),
+            "saved": (self.saved, f"at most {self.saved} kept for backward"),
         }
         return {name: (bound, words) for name, (bound, words) in named.items() if bound is not None}
 
@@ -95,36 +89,42 @@ def _faster(times: float | None, peer: str) -> str:
 
 
 CPU = (
-    Target(("aux_pool",), DEEP, CONTIGUOUS, floor=1.3, eager=20, compiled=4),
-    Target(("aux_pool",), DEEP, CHANNELS_LAST, floor=1.3, better=1.8),
-    Target(("aux_pool_unpool",), DEEP, CONTIGUOUS, floor=1.5, eager=15, compiled=4),
-    Target(("aux_pool_unpool",), DEEP, CHANNELS_LAST, floor=1.5, better=2),
-    Target(("max_unpool",), DEEP, CONTIGUOUS, floor=1.5, eager=1),
-    Target(("max_unpool",), DEEP, CHANNELS_LAST, floor=1.5, eager=1),
-    Target(("max_pool3d",), ("192x16x28x48",), CONTIGUOUS, floor=3, eager=30),
-    Target(("max_pool3d",), ("192x16x28x48",), CHANNELS_LAST, floor=3, better=2.5),
-    Target(("max_pool3d",), ("480x8x14x24",), CONTIGUOUS, eager=15, better=1.5),
-    Target(("max_pool3d",), ("480x8x14x24",), CHANNELS_LAST, better=1.5),
-    Target(("max_pool3d",), ("192x16x56x96",), CONTIGUOUS, floor=1.5, eager=10),
-    Target(("max_pool3d",), ("192x16x56x96",), CHANNELS_LAST, floor=1.5, better=1.3),
-    Target(DIFFERENTIABLE, (*DEEP, *POOLS), CONTIGUOUS, ("backward",), eager=3),
-    Target(DIFFERENTIABLE, (*DEEP, *POOLS), CHANNELS_LAST, ("backward",), better=1),
-    Target(ALL, IN_CACHE, None, (*FORWARD, "backward"), better=1),
-    Target(ALL, SITES, None, (*FORWARD, "backward"), threads=1, beyond_call=True),
-    Target(ALL, ("small",), None, (*FORWARD, "backward"), beyond_call=True),
-    Target(ALL, ("odd",), None, (*FORWARD, "backward"), beyond_call=True),
-    Target(ALL, ("view",), None, beyond_call=True),
-    Target(ALL, ("huge",), None, beyond_call=True),
-    Target(ALL, ("empty",), None, ("inference",), threads=None, calls=1.5),
-    Target(DIFFERENTIABLE, ("empty",), None, ("training", "backward"), threads=None, calls=4),
-    Target(("aux_max_pool",), SITES, None, ("memory",), saved=2),
-    Target(("aux_pool_unpool", "max_unpool", "max_pool3d"), SITES, None, ("memory",), saved=1),
+    Target("aux_pool, contiguous", ("aux_pool",), DEEP, CONTIGUOUS, floor=1.3, eager=20, compiled=4),
+    Target("aux_pool, channels_last_3d", ("aux_pool",), DEEP, CHANNELS_LAST, floor=1.3, better=1.8),
+    Target("aux_pool_unpool, contiguous", ("aux_pool_unpool",), DEEP, CONTIGUOUS, floor=1.5, eager=15, compiled=4),
+    Target("aux_pool_unpool, channels_last_3d", ("aux_pool_unpool",), DEEP, CHANNELS_LAST, floor=1.5, better=2),
+    Target("max_unpool", ("max_unpool",), DEEP, floor=1.5, eager=1),
+    Target("max_pool3d 3x3x3, contiguous", ("max_pool3d",), POOLS[:1], CONTIGUOUS, floor=3, eager=30),
+    Target("max_pool3d 3x3x3, channels_last_3d", ("max_pool3d",), POOLS[:1], CHANNELS_LAST, floor=3, better=2.5),
+    Target("max_pool3d 3x3x3 in cache, contiguous", ("max_pool3d",), POOLS[1:2], CONTIGUOUS, eager=15, better=1.5),
+    Target("max_pool3d 3x3x3 in cache, channels_last_3d", ("max_pool3d",), POOLS[1:2], CHANNELS_LAST, better=1.5),
+    Target("max_pool3d 1x3x3, contiguous", ("max_pool3d",), POOLS[2:], CONTIGUOUS, floor=1.5, eager=10),
+    Target("max_pool3d 1x3x3, channels_last_3d", ("max_pool3d",), POOLS[2:], CHANNELS_LAST, floor=1.5, better=1.3),
+    Target("every backward, contiguous", DIFFERENTIABLE, (*DEEP, *POOLS), CONTIGUOUS, ("backward",), eager=3),
+    Target("every backward, channels_last_3d", DIFFERENTIABLE, (*DEEP, *POOLS), CHANNELS_LAST, ("backward",), better=1),
+    Target("everything at i0", AUX, ("i0",), None, MODES, better=1),
+    Target("one thread", ALL, SITES, None, MODES, threads=1, beyond_call=True),
+    Target("small maps", ALL, ("small",), None, MODES, beyond_call=True),
+    Target("odd maps", ALL, ("odd",), None, MODES, beyond_call=True),
+    Target("views", ALL, ("view",), None, MODES, beyond_call=True),
+    Target("huge maps", HUGE, ("huge",), None, MODES, beyond_call=True),
+    Target("cost of a call", ALL, ("empty",), threads=None, calls=1.5),
+    Target("cost of a call with autograd", DIFFERENTIABLE, ("empty",), None, ("training", "backward"), None, calls=4),
+    Target("bytes a window of aux_max_pool", ("aux_max_pool",), SITES, None, ("memory",), saved=2),
+    Target(
+        "bytes a window of all others",
+        ("aux_pool_unpool", "max_unpool", "max_pool3d"),
+        SITES,
+        None,
+        ("memory",),
+        saved=1,
+    ),
 )
 
 # At least 85 % of the bandwidth that a device-to-device copy of the same bytes reaches.
 CUDA = (
-    Target(ALL, ("i2", "i1", "i2x8", "i1x8"), None, (*FORWARD, "backward"), threads=None, floor=round(1 / 0.85, 2)),
-    Target(("max_pool3d",), ("192x16x28x48", "192x16x56x96"), None, (*FORWARD, "backward"), threads=None, floor=1.18),
+    Target("everything at i2 and i1", AUX, (*DEEP, "i2x8", "i1x8"), None, MODES, None, floor=1 / 0.85),
+    Target("max_pool3d", ("max_pool3d",), (POOLS[0], POOLS[2]), None, MODES, None, floor=1 / 0.85),
 )
 
 

@@ -240,9 +240,10 @@ def windows(row: Row) -> int:
     return math.prod(grid)
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], threads: int) -> Callable[..., Any]:
     """`torch.compile` of one row's function, for its shapes and its number of threads only."""
     torch._dynamo.reset()
+    torch._inductor.config.cpp.threads = threads  # or a graph that was cached for another number would do
     torch._inductor.config.compile_threads = 1  # no workers that run on beside the measurement
     torch._functorch.config.donated_buffer = False  # or the graph could not be retained
     return torch.compile(function, fullgraph=True, dynamic=False)
@@ -279,7 +280,7 @@ def subjects(row: Row, device: str) -> dict[str, Call]:
     else:
         calls["eager"] = call(stock_chain, stock)
     if row.compiled:
-        calls["compiled"] = call(compiled(stock_chain), stock)
+        calls["compiled"] = call(compiled(stock_chain, row.threads), stock)
     return calls
 
 
