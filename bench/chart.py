@@ -44,6 +44,7 @@ def draw(outcomes: Sequence[Outcome], path: Path, title: str) -> None:
         _dress(axes, layout)
     panels[0][0].set_yticks(range(len(names)), [f"{work}\n{site}" for work, site in names])
     panels[0][0].set_ylim(len(names) - 0.45, -0.75)
+    panels[0][0].set_xlim(left=min(0.85, panels[0][0].get_xlim()[0]))
     figure.suptitle(title, x=0.01, ha="left", fontsize=13, fontweight="bold", color=INK)
     figure.supxlabel(
         "times the floor: the time to read the inputs and write the result once (log scale; shorter is faster)",
@@ -74,17 +75,21 @@ def _group(axes: Axes, place: int, outcome: Outcome) -> None:
         y = place + (i - 1) * height
         axes.barh(y, value - 1, height * 0.88, left=1, color=COLORS[name], zorder=2)
         axes.hlines(y, low, high, color=INK, linewidth=0.8, zorder=3)
-        ours = name == "ours"
-        axes.annotate(
-            f"{value:.2g}x floor" if ours else f"{outcome.ratios[name].median:.2g}x ours",
-            (max(value, high, 1), y),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=7.5,
-            color=COLORS["ours"] if ours else FAINT,
-            fontweight="bold" if ours else "normal",
-        )
+        text, color = _label(outcome, name)
+        end = (max(value, high, 1), y)
+        axes.annotate(text, end, xytext=(4, 0), textcoords="offset points", va="center", fontsize=7.5, color=color)
+
+
+def _label(outcome: Outcome, name: str) -> tuple[str, str]:
+    """What stands beside a bar, and its colour: dark where a peer is faster."""
+    if name == "ours":
+        return f"{_times(outcome.ratios['floor'].median)} floor", COLORS["ours"]
+    value = outcome.ratios[name].median
+    return f"{_times(value)} ours", FAINT if value >= 1 else INK
+
+
+def _times(value: float) -> str:
+    return f"{value:.2f}x" if value < 1 else f"{value:.1f}x" if value < 10 else f"{value:.0f}x"
 
 
 def _dress(axes: Axes, layout: str) -> None:

@@ -64,7 +64,8 @@ def run(options: argparse.Namespace) -> int:
         "stays mapped" if memory.keep_memory_mapped() else "is given back, with page faults to come"
     )
     print("\n".join(f"{name}: {value}" for name, value in machine.items()))
-    print(f"\n{report.header()}")
+    if rows:
+        print(f"\n{report.header()}")
     elsewhere = Elsewhere()
     outcomes = list(_outcomes(rows, options))
     used = elsewhere.share()
@@ -130,13 +131,18 @@ def _outcomes(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[Outc
             works.forget()  # two of them may not fit
         layout = row.layout
         with cpu_threads(row.threads) if options.device == "cpu" else nullcontext():
-            elsewhere = Elsewhere()
-            calls = {**works.subjects(row, options.device), **works.floor(row, options.device)}
-            timer = CpuClock() if row.kind == "call" else clock  # on an empty map only the host works
-            outcome = Outcome.of(row, measure(calls, timer, *_effort(row, options)), elsewhere.share())
+            # On an empty map only the host works.
+            outcome = _outcome(row, CpuClock() if row.kind == "call" else clock, options)
         bar.write(report.outcome_line(outcome), file=sys.stdout)
         sys.stdout.flush()
         yield outcome
+
+
+def _outcome(row: Row, clock: Clock, options: argparse.Namespace) -> Outcome:
+    calls = {**works.subjects(row, options.device), **works.floor(row, options.device)}
+    elsewhere = Elsewhere()
+    samples = measure(calls, clock, *_effort(row, options))
+    return Outcome.of(row, samples, elsewhere.share())
 
 
 def _effort(row: Row, options: argparse.Namespace) -> tuple[float, tuple[int, int]]:
@@ -161,7 +167,7 @@ def _charts(outcomes: Sequence[Outcome], options: argparse.Namespace) -> list[Pa
         ]
         if shown:
             drawn.append(options.out / f"ops_{direction}_{dtype}.png")
-            chart.draw(shown, drawn[-1], f"{direction.title()}, {dtype}, {where}")
+            chart.draw(shown, drawn[-1], f"{direction.title()}: tased_ext and stock PyTorch, {dtype}, {where}")
     return drawn
 
 
