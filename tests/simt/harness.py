@@ -101,7 +101,7 @@ class Kernels:
     most_blocks : int
         Blocks of a grid along y and z.
     last_blocks : int
-        Only these many blocks of the grid run, the last ones; 0 for all.
+        Only these many blocks of the grid run, the last ones; 0 for all. What the others would write is not even there.
     multiprocessors : int
         Of the device that is played.
     index_limit : int
@@ -109,7 +109,7 @@ class Kernels:
     misaligned : bool
         Outputs begin one element off every 16-byte boundary.
     traffic : dict
-        What the last call moved, in bytes.
+        What the last call moved, in bytes, and how it was launched.
     """
 
     module: ModuleType
@@ -242,12 +242,13 @@ class Kernels:
         return self.module.Geometry(shape[0], shape[1], **sizes, channels_last=channels_last)
 
     def _empty(self, like: Tensor, sizes: Any, dtype: torch.dtype, channels_last: bool) -> Tensor:
-        """Dense in the layout; every byte is one that no kernel has written."""
+        """Dense in the layout; every byte is one that no kernel has written, if all of it is going to be."""
         t, h, w = sizes
         n, c = like.shape[:2]
         shape = (n, t, h, w, c) if channels_last else (n, c, t, h, w)
         start = int(self.misaligned)
         whole = torch.empty(n * c * t * h * w + start, dtype=dtype)
-        whole.view(torch.uint8).fill_(_UNWRITTEN)
+        if not self.last_blocks:
+            whole.view(torch.uint8).fill_(_UNWRITTEN)
         dense = whole[start:].view(shape)
         return dense.movedim(-1, 1) if channels_last else dense
