@@ -53,8 +53,9 @@ class Planner {
     columns_ = demand.by_windows ? w_.windows : w_.size;
     const int64_t planes = tiling_.outer * demand.frames * tiling_.groups;
     const double items = static_cast<double>(planes) * rows_ * columns_ * tiling_.lanes / demand.pack;
-    // As few as busy the device; but small tiles where halos cost nothing since no shared memory is asked for.
-    const double blocks = std::max(std::min<double>(multiprocessors, items / 256), kept() ? 0 : items / 2048);
+    // As few as busy the device. Where nothing is kept blocks are half as large, and small tiles cost little.
+    const double busy = std::min<double>(kept() ? multiprocessors : 2 * multiprocessors, items / 256);
+    const double blocks = std::max(busy, kept() ? 0 : items / 2048);
     blocks_a_plane_ = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(blocks / planes)));
   }
 
@@ -187,14 +188,16 @@ struct Launch {
   int32_t shared_bytes;
 };
 
-// A thread for every few items of a step, and no warp without any.
+// A thread for every few items of a step, and no warp without any: powers of two, of which registers hold the most.
+// Blocks that keep nothing need not be large.
 inline Launch plan_launch(const Tiling& tiling, int64_t frames, int64_t items, int64_t shared_bytes) {
   constexpr int64_t kMostBlocks = 65535;  // along y and z; kernels go on from there by themselves
   const dim3 grid(static_cast<uint32_t>(tiling.groups) * tiling.strips * tiling.bands,
                   static_cast<uint32_t>(std::min(frames, kMostBlocks)),
                   static_cast<uint32_t>(std::min(tiling.outer, kMostBlocks)));
-  const int64_t fewest = std::min<int64_t>(round_up(items, 32), 64);
-  const int64_t threads = std::clamp<int64_t>(round_up(ceil_div(items, 4), 32), fewest, kMaxThreads);
+  const int64_t most = shared_bytes > 0 ? kMaxThreads : kMaxThreads / 2;
+  int64_t threads = items > 32 ? 64 : 32;
+  while (threads < most && 4 * threads < items) threads *= 2;
   return {grid, static_cast<int32_t>(threads), static_cast<int32_t>(shared_bytes)};
 }
 
