@@ -11,7 +11,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -23,6 +23,28 @@ SANITIZE = "TASED_SIMT_SANITIZE"
 
 # In 0xA5 bytes no result of a test consists.
 _UNWRITTEN = 0xA5
+
+
+class Traffic(TypedDict):
+    """What a call moved, in bytes, and how it was launched (simt.h).
+
+    `loaded` and `stored` are all bytes, by array; `by_blocks` and `once` are in sectors of 32, counted once for every block
+    that touches them, and once altogether; `wide_loaded` and `wide_stored` are of accesses of 16 bytes.
+    """
+
+    loaded: dict[str, int]
+    stored: dict[str, int]
+    by_blocks: dict[str, int]
+    once: dict[str, int]
+    wide_loaded: int
+    wide_stored: int
+    launches: int
+    kernel: str  # its symbol
+    indices: int  # bits
+    grid: tuple[int, int, int]
+    threads: int  # of a block
+    working_share: float  # of all threads that ran: those that touched global memory
+    shared_bytes: int  # of a block
 
 
 def find_tool(name: str) -> str | None:
@@ -108,8 +130,8 @@ class Kernels:
         Larger tensors take the kernels with 64-bit indices.
     misaligned : bool
         Outputs begin one element off every 16-byte boundary.
-    traffic : dict
-        What the last call moved, in bytes, and how it was launched.
+    traffic : Traffic
+        Of the last call.
     """
 
     module: ModuleType
@@ -119,7 +141,7 @@ class Kernels:
     multiprocessors: int = 132
     index_limit: int = 2**31 - 1
     misaligned: bool = False
-    traffic: dict[str, Any] = field(default_factory=dict)
+    traffic: Traffic = field(init=False, repr=False)
 
     def aux_pool(self, z: Tensor, *arguments: Any) -> Tensor:
         *windows, ceil_mode = arguments

@@ -5,16 +5,16 @@ Used by the tests of traffic and launches, and by report.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 import cases
 from cases import Pooling, make
-from simt.harness import Kernels
+from simt.harness import Kernels, Traffic
 
 LAYOUTS = ("contiguous", "channels_last")
 MULTIPROCESSORS = 132  # of an H100
@@ -64,7 +64,7 @@ class Played(NamedTuple):
     """
 
     operation: str
-    traffic: dict[str, Any]
+    traffic: Traffic
     floor: int
     stock: int
 
@@ -101,13 +101,13 @@ class Stage:
         site: Site,
         dtype: torch.dtype,
         layout: str,
-        fill: Callable[[Any, torch.dtype], Tensor] = make,
+        fill: Callable[[Sequence[int], torch.dtype], Tensor] = make,
     ) -> None:
         n, channels, *sizes = site.shape
         kernels.multiprocessors = MULTIPROCESSORS // site.share
         self.kernels, self.site = kernels, site
-        self.fill = lambda shape: cases.LAYOUTS[layout](fill(shape, dtype))
-        self.z = self.fill((n, channels // site.share, *sizes))
+        self.dtype, self.layout, self.fill = dtype, cases.LAYOUTS[layout], fill
+        self.z = self._map((n, channels // site.share, *sizes))
 
     def every(self) -> Iterator[Played]:
         yield from self.auxiliary()
@@ -128,7 +128,7 @@ class Stage:
         yield self._played("aux_max_pool backward", whole * size + pooled * (size + 2), stock)
         kernels.aux_pool(z, *windows, False)
         yield self._played("aux_pool", whole * size + pooled, stock_pool)
-        decoded = self.fill(values.shape)
+        decoded = self._map(values.shape)
         unpooled = kernels.max_unpool(decoded, switches, *windows[2:], *z.shape[3:])
         yield self._played("max_unpool", pooled * (size + 1) + plane * size, stock_unpool)
         kernels.gather_windows(unpooled, switches, None, *plane_windows, True)
@@ -149,6 +149,9 @@ class Stage:
             yield self._played(name, floor, self._stock_pool(whole, pooled))
             self.kernels.scatter_windows(values, offsets, None, *pooling.windows, *self.z.shape[2:])
             yield self._played(f"{name} backward", floor, self._stock_scatter(pooled, whole))
+
+    def _map(self, shape: Sequence[int]) -> Tensor:
+        return self.layout(self.fill(shape, self.dtype))
 
     def _played(self, operation: str, floor: int, stock: int) -> Played:
         return Played(operation, self.kernels.traffic, floor, stock)
