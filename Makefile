@@ -17,7 +17,7 @@ READY := $(VENV)/.tased-net
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h)
 
-.PHONY: help demo test test-all test-gpu bench lint format cuda wheel-check clean
+.PHONY: help demo test test-all test-gpu bench lint format cuda cuda-report wheel-check clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -54,6 +54,10 @@ cuda: $(READY)  ## the CUDA library in build/cuda, for all architectures, with p
 	    -DPython_EXECUTABLE=$(abspath $(BIN)/python)
 	$(BIN)/cmake --build build/cuda --target _C_cuda $(if $(MAX_JOBS),-j$(MAX_JOBS))
 	find build/cuda -name '*.cu.o.ptxas' | sort | xargs cat > build/cuda/ptxas.log
+
+# WRITE=--write records it for the tests, and counts docs/cuda-model.md anew.
+cuda-report: $(READY)  ## registers and occupancy of the CUDA kernels on every architecture, without a GPU
+	PATH="$(abspath $(BIN)):$$PATH" PYTHONPATH=tests $(BIN)/python -m simt.report $(WRITE)
 
 wheel-check: $(READY)  ## one wheel beside several versions of torch, and its ABI audited
 	$(BIN)/python scripts/check_wheel.py

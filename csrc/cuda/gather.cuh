@@ -75,7 +75,7 @@ void launch_gather_of(const PoolGeometry& geometry, const GatherArgs& args, Laun
   const int64_t frames = geometry.t.windows;
   GatherParams<bits_t, index_t> params{};
   params.geometry = geometry;
-  params.tiling = Planner(geometry, {true, 1, 512, frames, 0, 0}, launcher.multiprocessors()).plan();
+  params.tiling = Planner(geometry, {true, 1, kLanes, frames, 0, 0}, launcher.multiprocessors()).plan();
   params.windows = packing(geometry, params.tiling, params.tiling.strip, 1);
   params.winners_only = args.winners_only;
   params.map = map_view<index_t>(geometry, static_cast<const bits_t*>(args.map), 1);

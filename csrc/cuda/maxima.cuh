@@ -7,7 +7,8 @@
 
 namespace tased {
 
-// Replaces what `candidate` betters in `best`, and its frame in `frames`, element by element.
+// Replaces what `candidate` betters in `best`, and its frame in `frames`, element by element; all of it if it is the
+// first. Selections, no branches, since loads that follow a branch wait for it.
 template <class scalar_t, int kSize>
 struct Merge {
   using frame_t = uint32_t;
@@ -16,9 +17,9 @@ struct Merge {
                                  Pack<frame_t, kSize>& frames) {
 #pragma unroll
     for (int v = 0; v < kSize; ++v) {
-      if (!is_better(candidate.at[v], best.at[v])) continue;
-      best.at[v] = candidate.at[v];
-      frames.at[v] = frame;
+      const bool better = (frame == 0) | is_better(candidate.at[v], best.at[v]);
+      best.at[v] = better ? candidate.at[v] : best.at[v];
+      frames.at[v] = better ? frame : frames.at[v];
     }
   }
 };
@@ -34,10 +35,11 @@ struct MergePairs {
     const auto from = bits_as<Words>(candidate);
     auto to = bits_as<Words>(best);
     auto to_frames = bits_as<Words>(frames);
+    const uint32_t first = frame == 0 ? ~0u : 0u;
 #pragma unroll
     for (int v = 0; v < kSize / 2; ++v) {
       const auto pair = bits_as<pair_t>(from.at[v]);
-      const uint32_t mask = __hgt2_mask(pair, bits_as<pair_t>(to.at[v])) | __hneu2_mask(pair, pair);
+      const uint32_t mask = first | __hgt2_mask(pair, bits_as<pair_t>(to.at[v])) | __hneu2_mask(pair, pair);
       to.at[v] = (from.at[v] & mask) | (to.at[v] & ~mask);
       to_frames.at[v] = (frame * 0x10001 & mask) | (to_frames.at[v] & ~mask);
     }
@@ -122,27 +124,14 @@ class Maxima {
   TASED_DEVICE uint8_t frame(const Place& place) const { return frames_[ring_.at(place, first_column_)]; }
 
  private:
-  // The best of `count` frames, element by element, with kInFlight loads at a time; `read` gives a frame's pack.
+  using Frames = Pack<typename Merge<scalar_t, kSize>::frame_t, kSize>;
+
+  // The best of a pack's `count` frames, with kInFlight loads under way at a time; `read` gives a frame's pack.
   template <int kInFlight, class Read>
   TASED_DEVICE void keep(int32_t index, int32_t count, const Read& read) {
     Packed best{};
-    Pack<typename Merge<scalar_t, kSize>::frame_t, kSize> frames{};
-#pragma unroll 1
-    for (int32_t begin = 0; begin < count; begin += kInFlight) {
-      Packed batch[kInFlight];
-#pragma unroll
-      for (int f = 0; f < kInFlight; ++f) {
-        if (begin + f < count) batch[f] = read(begin + f);
-      }
-#pragma unroll
-      for (int f = 0; f < kInFlight; ++f) {
-        if (begin + f == 0) {
-          best = batch[f];
-        } else if (begin + f < count) {
-          Merge<scalar_t, kSize>::merge(batch[f], begin + f, best, frames);
-        }
-      }
-    }
+    Frames frames{};
+    take<kInFlight>(0, count, read, best, frames);
     store_shared(values_ + index, best);
     if constexpr (kFrames) {
       Pack<uint8_t, kSize> bytes;
@@ -150,6 +139,20 @@ class Maxima {
       for (int v = 0; v < kSize; ++v) bytes.at[v] = static_cast<uint8_t>(frames.at[v]);
       store_shared(frames_ + index, bytes);
     }
+  }
+
+  // Merges the frames from `begin` on, so many at a time; what is left over by ever fewer.
+  template <int kInFlight, class Read>
+  TASED_DEVICE static void take(int32_t begin, int32_t count, const Read& read, Packed& best, Frames& frames) {
+#pragma unroll 1
+    for (; begin + kInFlight <= count; begin += kInFlight) {
+      Packed batch[kInFlight];
+#pragma unroll
+      for (int f = 0; f < kInFlight; ++f) batch[f] = read(begin + f);
+#pragma unroll
+      for (int f = 0; f < kInFlight; ++f) Merge<scalar_t, kSize>::merge(batch[f], begin + f, best, frames);
+    }
+    if constexpr (kInFlight > 1) take<kInFlight / 2>(begin, count, read, best, frames);
   }
 
   scalar_t* values_;  // [rows, columns, lanes]

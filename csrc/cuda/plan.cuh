@@ -10,6 +10,10 @@
 
 namespace tased {
 
+// Channels of a tile that keeps nothing: whole sectors of switches. With more of them a tile has fewer positions, which
+// share fewer loads.
+constexpr int32_t kLanes = 64;
+
 // What a kernel asks of its tiles.
 struct Demand {
   bool by_windows;         // a tile is a part of the pooled grid, else of the map
@@ -49,12 +53,13 @@ class Planner {
     columns_ = demand.by_windows ? w_.windows : w_.size;
     const int64_t planes = tiling_.outer * demand.frames * tiling_.groups;
     const double items = static_cast<double>(planes) * rows_ * columns_ * tiling_.lanes / demand.pack;
-    // Halos cost nothing where no shared memory is asked for: small tiles then. Else as few as busy the device.
-    const double blocks = kept() ? std::min<double>(multiprocessors, items / 256) : items / 2048;
+    // As few as busy the device. Where nothing is kept blocks are half as large, and small tiles cost little.
+    const double busy = std::min<double>(kept() ? multiprocessors : 2 * multiprocessors, items / 256);
+    const double blocks = std::max(busy, kept() ? 0 : items / 2048);
     blocks_a_plane_ = std::max<int64_t>(1, static_cast<int64_t>(std::ceil(blocks / planes)));
   }
 
-  // The cheapest tiling: fewest strips that fit, or some more of them if that costs less than bands do.
+  // The cheapest tiling of enough blocks: with the fewest strips that fit, or some more of them.
   Tiling plan() {
     int64_t strips = 1;
     while (!consider(strips)) strips *= 2;
@@ -80,6 +85,13 @@ class Planner {
     if (!kept()) return h_.windows;
     const int64_t room = kSharedBytes - row_bytes * (h_.kernel - h_.stride) - window_row_bytes * overlap();
     return room / (row_bytes * h_.stride + window_row_bytes);
+  }
+
+  // Positions of an axis that its parts read together, of `positions` at most each: those of the map, and again what
+  // neighbours share.
+  int64_t read_of(const Axis& axis, int64_t parts, int64_t part, int64_t positions) const {
+    const int64_t shared = positions - part * (demand_.by_windows ? axis.stride : 1);
+    return std::min(parts * positions, axis.size + (parts - 1) * shared);
   }
 
   // Remembers the best tiling with this many strips; false if its rows do not fit.
@@ -110,9 +122,15 @@ class Planner {
     tiling.map = {Divider::by(static_cast<int32_t>(rows)), columns, tiling.lanes};
     tiling.windows = {Divider::by(static_cast<int32_t>(window_rows)), window_columns, tiling.lanes};
 
-    const double cost = static_cast<double>(tiling.strips) * columns * tiling.bands * down.positions;
-    if (best_.step == 0 || cost < best_cost_) {
+    // Columns cost the sectors that they are in, two packs each.
+    const int64_t in_sectors = kept_columns(across.positions, w_.size, 2 * demand_.pack);
+    const double cost = static_cast<double>(read_of(w_, tiling.strips, tiling.strip, in_sectors)) *
+                        static_cast<double>(read_of(h_, tiling.bands, tiling.band, down.positions));
+    // A few blocks short of all multiprocessors are as good.
+    const int64_t blocks = std::min<int64_t>(int64_t{tiling.strips} * tiling.bands, blocks_a_plane_ * 19 / 20);
+    if (best_.step == 0 || blocks > best_blocks_ || (blocks == best_blocks_ && cost < best_cost_)) {
       best_ = tiling;
+      best_blocks_ = blocks;
       best_cost_ = cost;
     }
     return true;
@@ -129,6 +147,7 @@ class Planner {
   int64_t blocks_a_plane_;
   Tiling tiling_{};
   Tiling best_{};
+  int64_t best_blocks_ = 0;
   double best_cost_ = 0;
 };
 
@@ -169,13 +188,16 @@ struct Launch {
   int32_t shared_bytes;
 };
 
-// A thread for every few items of a step.
+// A thread for every few items of a step, and no warp without any: powers of two, of which registers hold the most.
+// Blocks that keep nothing need not be large.
 inline Launch plan_launch(const Tiling& tiling, int64_t frames, int64_t items, int64_t shared_bytes) {
   constexpr int64_t kMostBlocks = 65535;  // along y and z; kernels go on from there by themselves
   const dim3 grid(static_cast<uint32_t>(tiling.groups) * tiling.strips * tiling.bands,
                   static_cast<uint32_t>(std::min(frames, kMostBlocks)),
                   static_cast<uint32_t>(std::min(tiling.outer, kMostBlocks)));
-  const int64_t threads = std::clamp<int64_t>(round_up(ceil_div(items, 4), 32), 64, kMaxThreads);
+  const int64_t most = shared_bytes > 0 ? kMaxThreads : kMaxThreads / 2;
+  int64_t threads = items > 32 ? 64 : 32;
+  while (threads < most && 4 * threads < items) threads *= 2;
   return {grid, static_cast<int32_t>(threads), static_cast<int32_t>(shared_bytes)};
 }
 

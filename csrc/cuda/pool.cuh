@@ -137,7 +137,7 @@ template <class scalar_t, class index_t, class Launcher>
 void launch_pool_volume(const PoolGeometry& geometry, const PoolArgs& args, Launcher& launcher) {
   constexpr int32_t kSize = kPackSize<scalar_t>;
   const int64_t frames = geometry.t.windows;
-  const Tiling tiling = Planner(geometry, {true, kSize, 512, frames, 0, 0}, launcher.multiprocessors()).plan();
+  const Tiling tiling = Planner(geometry, {true, kSize, kLanes, frames, 0, 0}, launcher.multiprocessors()).plan();
   auto params = pool_params<scalar_t, index_t>(geometry, args, tiling);
   const bool packs = geometry.channels_last && params.map.aligned && params.values.aligned &&
                      grid_view<index_t>(geometry, args.offsets, kSize).aligned;

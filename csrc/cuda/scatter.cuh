@@ -70,7 +70,7 @@ void launch_scatter_of(const PoolGeometry& geometry, const ScatterArgs& args, La
   using index_t = typename Variant::index_t;
   constexpr int32_t kSize = kPackSize<scalar_t>;
   constexpr bool kLast = std::is_integral_v<scalar_t>;
-  const Demand demand{false, kSize, kLast ? 32 : 512, geometry.t.size, 0, kLast ? 1 : 0};
+  const Demand demand{false, kSize, kLast ? 32 : kLanes, geometry.t.size, 0, kLast ? 1 : 0};
   const Tiling tiling = Planner(geometry, demand, launcher.multiprocessors()).plan();
   ScatterParams<scalar_t, index_t> params{};
   params.geometry = geometry;

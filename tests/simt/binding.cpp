@@ -36,6 +36,8 @@ class HostLauncher {
 
   template <class Params>
   void operator()(const char* name, void (*kernel)(Params), const tased::Launch& launch, const Params& params) {
+    traffic.kernel = simt::symbol_of(reinterpret_cast<const void*>(kernel));
+    traffic.index_bits = 8 * sizeof(params.map.strides.column);
     simt::launch(name, launch.grid, launch.threads, launch.shared_bytes, play_, traffic, [&] { kernel(params); });
   }
 
@@ -72,16 +74,27 @@ ScalarType dtype_of(const std::string& name) {
 Axis axis_of(const AxisSizes& sizes) { return {sizes[0], sizes[1], sizes[2], sizes[3], sizes[4]}; }
 
 py::dict report(const simt::Traffic& traffic) {
-  py::dict loaded, stored;
-  for (const simt::Array& array : traffic.arrays)
-    (array.output ? stored : loaded)[py::str(array.name)] = array.output ? array.stored : array.loaded;
+  py::dict loaded, stored, by_blocks, once;
+  for (const simt::Array& array : traffic.arrays) {
+    const py::str name(array.name);
+    (array.output ? stored : loaded)[name] = array.moved;
+    by_blocks[name] = array.by_blocks;
+    once[name] = array.once;
+  }
+  const dim3& grid = traffic.grid;
   py::dict result;
   result["loaded"] = loaded;
   result["stored"] = stored;
+  result["by_blocks"] = by_blocks;
+  result["once"] = once;
   result["wide_loaded"] = traffic.wide_loaded;
   result["wide_stored"] = traffic.wide_stored;
   result["launches"] = traffic.launches;
-  result["blocks"] = traffic.blocks;
+  result["kernel"] = traffic.kernel;
+  result["indices"] = traffic.index_bits;
+  result["grid"] = py::make_tuple(grid.x, grid.y, grid.z);
+  result["threads"] = traffic.threads;
+  result["working_share"] = static_cast<double>(traffic.working_threads) / static_cast<double>(traffic.played_threads);
   result["shared_bytes"] = traffic.shared_bytes;
   return result;
 }

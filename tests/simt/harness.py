@@ -11,7 +11,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -23,6 +23,28 @@ SANITIZE = "TASED_SIMT_SANITIZE"
 
 # In 0xA5 bytes no result of a test consists.
 _UNWRITTEN = 0xA5
+
+
+class Traffic(TypedDict):
+    """What a call moved, in bytes, and how it was launched (simt.h).
+
+    `loaded` and `stored` are all bytes, by array; `by_blocks` and `once` are in sectors of 32, counted once for every block
+    that touches them, and once altogether; `wide_loaded` and `wide_stored` are of accesses of 16 bytes.
+    """
+
+    loaded: dict[str, int]
+    stored: dict[str, int]
+    by_blocks: dict[str, int]
+    once: dict[str, int]
+    wide_loaded: int
+    wide_stored: int
+    launches: int
+    kernel: str  # its symbol
+    indices: int  # bits
+    grid: tuple[int, int, int]
+    threads: int  # of a block
+    working_share: float  # of all threads that ran: those that touched global memory
+    shared_bytes: int  # of a block
 
 
 def find_tool(name: str) -> str | None:
@@ -101,15 +123,15 @@ class Kernels:
     most_blocks : int
         Blocks of a grid along y and z.
     last_blocks : int
-        Only these many blocks of the grid run, the last ones; 0 for all.
+        Only these many blocks of the grid run, the last ones; 0 for all. What the others would write is not even there.
     multiprocessors : int
         Of the device that is played.
     index_limit : int
         Larger tensors take the kernels with 64-bit indices.
     misaligned : bool
         Outputs begin one element off every 16-byte boundary.
-    traffic : dict
-        What the last call moved, in bytes.
+    traffic : Traffic
+        Of the last call.
     """
 
     module: ModuleType
@@ -119,7 +141,7 @@ class Kernels:
     multiprocessors: int = 132
     index_limit: int = 2**31 - 1
     misaligned: bool = False
-    traffic: dict[str, Any] = field(default_factory=dict)
+    traffic: Traffic = field(init=False, repr=False)
 
     def aux_pool(self, z: Tensor, *arguments: Any) -> Tensor:
         *windows, ceil_mode = arguments
@@ -242,12 +264,13 @@ class Kernels:
         return self.module.Geometry(shape[0], shape[1], **sizes, channels_last=channels_last)
 
     def _empty(self, like: Tensor, sizes: Any, dtype: torch.dtype, channels_last: bool) -> Tensor:
-        """Dense in the layout; every byte is one that no kernel has written."""
+        """Dense in the layout; every byte is one that no kernel has written, if all of it is going to be."""
         t, h, w = sizes
         n, c = like.shape[:2]
         shape = (n, t, h, w, c) if channels_last else (n, c, t, h, w)
         start = int(self.misaligned)
         whole = torch.empty(n * c * t * h * w + start, dtype=dtype)
-        whole.view(torch.uint8).fill_(_UNWRITTEN)
+        if not self.last_blocks:
+            whole.view(torch.uint8).fill_(_UNWRITTEN)
         dense = whole[start:].view(shape)
         return dense.movedim(-1, 1) if channels_last else dense

@@ -2,6 +2,7 @@
 // meets a barrier or ends; when all have, they must have done the same, and the next round begins.
 #include "simt.h"
 
+#include <dlfcn.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -33,9 +34,38 @@ struct Fiber {
   ucontext_t context;
   uint32_t thread = 0;
   State state = State::kIdle;
+  bool works = false;          // has touched global memory in this block
   const char* file = nullptr;  // of the barrier it waits at
   int line = 0;
   void* fake_stack = nullptr;
+};
+
+struct Free {
+  void operator()(void* memory) const { free(memory); }
+};
+
+// For each sector of an array the last block that touched it, counted from 1. Memory of sectors that nobody touches is
+// not there.
+class Sectors {
+ public:
+  explicit Sectors(const Array& array)
+      : first_(sector_of(array.begin)),
+        blocks_(static_cast<uint32_t*>(calloc(sector_of(array.begin + array.bytes) - first_ + 1, sizeof(uint32_t)))) {
+    if (!blocks_) throw std::bad_alloc();
+  }
+
+  void touch(const char* at, uint32_t block, Array& array) {
+    uint32_t& last = blocks_[sector_of(at) - first_];
+    if (last == 0) array.once += kSectorBytes;
+    if (last != block) array.by_blocks += kSectorBytes;
+    last = block;
+  }
+
+ private:
+  static size_t sector_of(const char* at) { return reinterpret_cast<uintptr_t>(at) / kSectorBytes; }
+
+  size_t first_;
+  std::unique_ptr<uint32_t[], Free> blocks_;
 };
 
 std::string text(dim3 index) {
@@ -57,12 +87,12 @@ class Machine {
   }
 
   void on_load(const void* address, size_t bytes) {
-    access(address, bytes, false).loaded += static_cast<int64_t>(bytes);
+    access(address, bytes, false);
     if (bytes == 16) traffic_->wide_loaded += 16;
   }
 
   void on_store(const void* address, size_t bytes) {
-    access(address, bytes, true).stored += static_cast<int64_t>(bytes);
+    access(address, bytes, true);
     if (bytes == 16) traffic_->wide_stored += 16;
   }
 
@@ -74,7 +104,7 @@ class Machine {
                              std::to_string(threadIdx.x) + ": " + what);
   }
 
-  Array& access(const void* address, size_t bytes, bool store) {
+  void access(const void* address, size_t bytes, bool store) {
     const char* at = static_cast<const char*>(address);
     const std::string what = store ? "store of " : "load of ";
     if (!(last_ && inside(*last_, at, bytes))) last_ = find(at, bytes, what);
@@ -83,7 +113,9 @@ class Machine {
            last_->name + " is misaligned");
     }
     if (last_->output != store) fail(what + (store ? "an input: " : "an output: ") + last_->name);
-    return *last_;
+    last_->moved += static_cast<int64_t>(bytes);
+    sectors_[static_cast<size_t>(last_ - traffic_->arrays.data())].touch(at, block_, *last_);
+    running_->works = true;
   }
 
   static bool inside(const Array& array, const char* at, size_t bytes) {
@@ -113,6 +145,8 @@ class Machine {
   std::string name_;
   Traffic* traffic_ = nullptr;
   Array* last_ = nullptr;
+  std::vector<Sectors> sectors_;  // of each array
+  uint32_t block_ = 0;            // that runs, counted from 1
   const std::function<void()>* kernel_ = nullptr;
   std::vector<std::unique_ptr<Fiber>> fibers_;
   Fiber* running_ = nullptr;
@@ -217,12 +251,16 @@ void Machine::launch(const std::string& name, dim3 grid, uint32_t threads, size_
   name_ = name;
   traffic_ = &traffic;
   last_ = nullptr;
+  sectors_.clear();
+  for (const Array& array : traffic.arrays) sectors_.emplace_back(array);
+  block_ = 0;
   kernel_ = &kernel;
   gridDim = dim3(grid.x, std::min(grid.y, play.most_blocks), std::min(grid.z, play.most_blocks));
   blockDim = dim3(threads, 1, 1);
   traffic.launches += 1;
-  traffic.blocks = int64_t{grid.x} * grid.y * grid.z;
-  traffic.shared_bytes = std::max(traffic.shared_bytes, static_cast<int64_t>(shared_bytes));
+  traffic.grid = grid;
+  traffic.threads = threads;
+  traffic.shared_bytes = static_cast<int64_t>(shared_bytes);
   prepare(threads);
 
   std::mt19937_64 random(play.seed);
@@ -234,9 +272,6 @@ void Machine::launch(const std::string& name, dim3 grid, uint32_t threads, size_
   if (play.seed) std::shuffle(chosen.begin(), chosen.end(), random);
 
   // Exactly as long as asked for, so that an AddressSanitizer build sees every access beyond.
-  struct Free {
-    void operator()(void* memory) const { free(memory); }
-  };
   void* memory = nullptr;
   if (posix_memalign(&memory, 16, shared_bytes) != 0) throw std::bad_alloc();
   const std::unique_ptr<void, Free> shared(memory);
@@ -247,11 +282,20 @@ void Machine::launch(const std::string& name, dim3 grid, uint32_t threads, size_
     // Garbage: bytes that are no offset of most windows, or NaN in every type.
     std::memset(shared_, play.seed % 2 ? 0xff : 0xcd, shared_bytes);
     if (play.seed) std::shuffle(order.begin(), order.end(), random);
+    ++block_;
     run_block(order);
+    traffic.played_threads += threads;
+    for (const auto& fiber : fibers_) traffic.working_threads += std::exchange(fiber->works, false);
   }
 }
 
 }  // namespace
+
+std::string symbol_of(const void* kernel) {
+  Dl_info info;
+  if (dladdr(kernel, &info) == 0 || info.dli_sname == nullptr) throw std::runtime_error("a kernel without a symbol");
+  return info.dli_sname;
+}
 
 void launch(const std::string& name, dim3 grid, uint32_t threads, size_t shared_bytes, const Play& play,
             Traffic& traffic, const std::function<void()>& kernel) {

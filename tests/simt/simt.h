@@ -1,6 +1,6 @@
 // CUDA's words for a host compiler, so that csrc/cuda/*.cuh runs here as it is: every thread of a block is a fiber that
 // runs until the next barrier. Global accesses are checked against the arrays that were lent to the kernel, and
-// counted.
+// counted: in bytes, and in the sectors that a GPU moves.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -68,14 +68,17 @@ inline uint32_t __hneu2_mask(__nv_bfloat162 a, __nv_bfloat162 b) { return simt::
 
 namespace simt {
 
-// Memory that a kernel may load from or store to, and what it did.
+constexpr size_t kSectorBytes = 32;  // what a GPU's caches and memory move at least
+
+// Memory that a kernel may load from or store to, and what it did there, in bytes.
 struct Array {
   std::string name;
   const char* begin;
   size_t bytes;
   bool output;
-  int64_t loaded = 0;  // bytes
-  int64_t stored = 0;
+  int64_t moved = 0;      // by all accesses: loads of an input, stores to an output
+  int64_t by_blocks = 0;  // in sectors, each once for every block that touches it: what goes through the L2 cache
+  int64_t once = 0;       // in sectors, each once: what goes to memory where the L2 cache holds what blocks share
 };
 
 struct Traffic {
@@ -83,8 +86,14 @@ struct Traffic {
   int64_t wide_loaded = 0;  // bytes, of them in accesses of 16
   int64_t wide_stored = 0;
   int64_t launches = 0;
-  int64_t blocks = 0;        // of the last launch
-  int64_t shared_bytes = 0;  // the most that a launch asked for
+  // Of the last launch.
+  std::string kernel;      // its symbol
+  int64_t index_bits = 0;  // that its offsets into the tensors have
+  dim3 grid;
+  int64_t threads = 0;          // of a block
+  int64_t played_threads = 0;   // of all blocks that ran
+  int64_t working_threads = 0;  // of them that touched global memory
+  int64_t shared_bytes = 0;     // of a block
 };
 
 // How a launch is played. Two seeds differ in the order of blocks and threads and in what shared memory holds at first.
@@ -93,6 +102,9 @@ struct Play {
   uint32_t most_blocks = 65535;  // along y and z
   uint32_t last_blocks = 0;      // run only these many of the grid, the last ones; 0: all
 };
+
+// The symbol of a kernel, which nvcc gives it as well.
+std::string symbol_of(const void* kernel);
 
 void launch(const std::string& name, dim3 grid, uint32_t threads, size_t shared_bytes, const Play& play,
             Traffic& traffic, const std::function<void()>& kernel);

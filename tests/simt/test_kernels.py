@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -170,24 +171,55 @@ def test_64_bit_indices(kernels: Kernels, case: Case, dtype: torch.dtype, layout
     check_aux(kernels, case, lay_out(make(case.shape, dtype, "special"), layout))
 
 
+@pytest.mark.parametrize(("case", "dtype", "layout"), mixed(POOL_CASES[::5], DTYPES, LAYOUTS))
+def test_64_bit_indices_of_volumes(kernels: Kernels, case: Case, dtype: torch.dtype, layout: str) -> None:
+    kernels.index_limit = 0
+    check_volume(kernels, case, lay_out(make(case.shape, dtype, "special"), layout))
+
+
+def ending_with(tail: Tensor, shape: tuple[int, ...], layout: str) -> Tensor:
+    """Zeros of a shape, with `tail` at the end of every axis. Memory of zeros that nobody touches is not there."""
+    n, c, t, h, w = shape
+    bits = np.zeros((n, t, h, w, c) if layout == "channels_last" else shape, f"int{8 * tail.element_size()}")
+    whole = torch.from_numpy(bits).view(tail.dtype)
+    whole = whole.movedim(-1, 1) if layout == "channels_last" else whole
+    whole[tuple(slice(-size, None) for size in tail.shape)] = tail
+    return whole
+
+
+@pytest.mark.parametrize("channels", [2050, 2047], ids=["beyond", "within"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_the_end_of_a_map_beyond_32_bits(kernels: Kernels, layout: str) -> None:
-    """A map of 2^31 + 2^22 elements; the blocks at its end run. Memory that nobody touches is not there."""
-    kernels.last_blocks = 2
-    shape = (1, 2050, 2, 512, 1024)
-    channels_last = layout == "channels_last"
-    z = torch.zeros((1, 2, 512, 1024, 2050), dtype=torch.float16).movedim(-1, 1) if channels_last else None
-    z = torch.zeros(shape, dtype=torch.float16) if z is None else z
-    assert z.numel() > 2**31
-    tail = z[:, -8:, -2:, -64:, -64:]
-    tail.copy_(make(tail.shape, torch.float16, "ties"))
-    windows = (2, 2, 3, 3, 2, 2, 1, 1)
-    values, switches, _ = kernels.aux_max_pool(z, *windows, False, False)
-    expected, expected_switches, _ = OPS.aux_max_pool(tail.contiguous(), *windows, False, False)
-    # The last rows and columns of the last channel, a window away from where `tail` begins.
-    corner = (0, -1, 0, slice(-20, None), slice(-20, None))
-    assert torch.equal(values[corner], expected[corner])
-    assert torch.equal(switches[corner], expected_switches[corner])
+def test_the_end_of_a_map_at_the_limit_of_32_bits(kernels: Kernels, layout: str, channels: int) -> None:
+    """Of maps of 2^31 + 2^21 and of 2^31 - 2^20 elements the last blocks run."""
+    shape, grid = (1, channels, 2, 512, 1024), (1, channels, 2, 256, 512)
+    assert (channels * 2**20 >= 2**31) == (channels == 2050)
+    z = make((1, 8, 2, 64, 64), torch.float16, "ties")
+    plane = (1, 1, 0, 3, 3, 2, 2, 1, 1)
+    values, switches, _ = OPS.aux_max_pool(z, *plane[:2], *plane[3:], False, False)
+    x = make(values.shape, torch.float16)
+    calls: list[tuple[str, tuple[Tensor | None, ...], tuple[Any, ...]]] = [
+        ("aux_max_pool", (z,), (2, 2, *plane[3:], False, False)),
+        ("max_pool3d", (z,), (2, 1, 1, 3, 3, 2, 2, 1, 1, False, True)),
+        ("aux_pool_unpool", (z, x), (1, 1, *plane[3:], True)),
+        ("max_unpool", (x, switches), plane[3:]),
+        ("scatter_windows", (x, switches, None), plane),
+        ("gather_windows", (z, switches, None), (*plane, True)),
+    ]
+    for name, tails, arguments in calls:
+        wholes = [
+            None if tail is None else ending_with(tail, shape if tail.shape == z.shape else grid, layout)
+            for tail in tails
+        ]
+        kernels.last_blocks = 100 if name in ("max_pool3d", "scatter_windows", "gather_windows") else 2  # small, large
+        sizes = {"max_unpool": 2, "scatter_windows": 3}.get(name, 0)  # of the result, which are arguments
+        expected = getattr(OPS, name)(*tails, *arguments, *z.shape[5 - sizes :])
+        actual = getattr(kernels, name)(*wholes, *arguments, *shape[5 - sizes :])
+        assert kernels.traffic["indices"] == (64 if channels == 2050 else 32), name
+        # The last channel's last row, windows away from where the tail begins.
+        corner = (0, -1, -1, -1, slice(-8, None))
+        results = ([r] if isinstance(r, Tensor) else list(r) for r in (actual, expected))
+        for ours, theirs in zip(*results, strict=True):
+            assert theirs.numel() == 0 or torch.equal(ours[corner], theirs[corner]), name
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
