@@ -65,16 +65,21 @@ struct PoolGeometry {
   TASED_HOST_DEVICE int64_t grid_numel() const { return batch * channels * t.windows * grid_area(); }
 };
 
-// A 16-bit float is compared as an integer that orders like its value: -0 equals +0, and every NaN is kNaNKey, above
-// all numbers. `infinity` is the format's bit pattern of +inf.
-constexpr int16_t kNaNKey = 0x7fff;
-
-TASED_HOST_DEVICE int16_t half_key(int16_t bits, int16_t infinity) {
-  const auto magnitude = static_cast<int16_t>(bits & 0x7fff);
-  const auto sign = static_cast<int16_t>(bits >> 15);  // 0 or -1
-  const auto key = static_cast<int16_t>((magnitude ^ sign) - sign);
-  return magnitude > infinity ? kNaNKey : key;
+// A float as an integer that orders like its value: -0 equals +0, and every NaN is the greatest integer, above all
+// numbers. `infinity` is the format's bit pattern of +inf.
+template <class bits_t>
+TASED_HOST_DEVICE bits_t order_key(bits_t bits, bits_t infinity) {
+  constexpr int kSignBit = 8 * sizeof(bits_t) - 1;
+  constexpr auto kGreatest = static_cast<bits_t>(~(bits_t{1} << kSignBit));
+  const auto magnitude = static_cast<bits_t>(bits & kGreatest);
+  const auto sign = static_cast<bits_t>(bits >> kSignBit);  // 0 or -1
+  const auto key = static_cast<bits_t>((magnitude ^ sign) - sign);
+  return magnitude > infinity ? kGreatest : key;
 }
+
+// 16-bit floats are compared by this key on every backend.
+constexpr int16_t kNaNKey = 0x7fff;
+TASED_HOST_DEVICE int16_t half_key(int16_t bits, int16_t infinity) { return order_key<int16_t>(bits, infinity); }
 
 TASED_HOST_DEVICE bool is_nan(float key) { return key != key; }
 TASED_HOST_DEVICE bool is_nan(double key) { return key != key; }

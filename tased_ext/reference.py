@@ -238,7 +238,15 @@ def _stock_max_pool3d(
     x: Tensor, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...], ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     # On CPU, stock's channels_last_3d kernel misplaces the arg-max of windows full of -inf; its contiguous one is right.
-    return F.max_pool3d(x.detach().contiguous(), kernel, stride, padding, ceil_mode=ceil_mode, return_indices=True)
+    # (A map of one channel is contiguous in both layouts; a clone has the strides of one.)
+    return F.max_pool3d(
+        x.detach().clone(memory_format=torch.contiguous_format),
+        kernel,
+        stride,
+        padding,
+        ceil_mode=ceil_mode,
+        return_indices=True,
+    )
 
 
 def _window_starts(

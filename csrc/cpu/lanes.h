@@ -1,119 +1,136 @@
-// Loops over rows of lanes, plain enough for the compiler to vectorise. A lane is one window or one channel; beside its
-// value it has an index of the same width, so that a loop works on vectors of one width.
+// Rows of lanes, what every CPU loop works on. A lane is a window or a position (contiguous maps) or a channel
+// (channels_last). Lanes of one loop are equally wide, so that it runs on vectors of one width.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
-#include <cstring>
+#include <cstdlib>
 #include <limits>
+#include <memory>
+#include <new>
 #include <type_traits>
 
-#include "../geometry.h"
+#include "../kernels.h"
 #include "../scalar.h"
 #include "level.h"
 
 namespace tased {
 
+// Rows at a fixed distance.
+template <class T>
+struct Rows {
+  T* data = nullptr;
+  int64_t pitch = 0;
+
+  TASED_INLINE T* operator[](int64_t row) const { return data + row * pitch; }
+  TASED_INLINE Rows from(int64_t row, int64_t lane = 0) const {
+    return {data ? data + row * pitch + lane : data, pitch};
+  }
+  operator Rows<const T>() const { return {data, pitch}; }
+};
+
+template <class T>
+Rows<const T> read_only(const Rows<T>& rows) {
+  return rows;
+}
+
 template <int kSize>
-struct IndexOfSize;
+struct IntOfSize;
 template <>
-struct IndexOfSize<2> {
+struct IntOfSize<2> {
   using type = int16_t;
 };
 template <>
-struct IndexOfSize<4> {
+struct IntOfSize<4> {
   using type = int32_t;
 };
 template <>
-struct IndexOfSize<8> {
+struct IntOfSize<8> {
   using type = int64_t;
 };
 
-// A lane's value (half types travel as their bits) and its index.
+// How a scalar lies in a lane: as a value (half types as their bits); as the key by which it is compared; and beside it
+// a tag, an integer as wide. Floats are their own keys where values are asked for, else they are compared as integers,
+// too.
 template <class scalar_t>
-struct Lanes {
-  using lane_t = typename Scalar<scalar_t>::key_t;
-  using index_t = typename IndexOfSize<sizeof(lane_t)>::type;
+struct Lane {
+  using value_t = typename Scalar<scalar_t>::key_t;
+  using tag_t = typename IntOfSize<sizeof(value_t)>::type;
+  static constexpr bool kHalf = sizeof(value_t) == 2;
+  template <bool kValues>
+  using key_t = std::conditional_t<kValues, value_t, tag_t>;
 
-  static constexpr lane_t kLowest = [] {  // -inf
-    if constexpr (std::is_same_v<lane_t, int16_t>) {
-      return static_cast<int16_t>(Scalar<scalar_t>::kInfinity | 0x8000);
+  static constexpr tag_t kInfinity = [] {
+    if constexpr (kHalf) {
+      return static_cast<tag_t>(Scalar<scalar_t>::kInfinity);
+    } else if constexpr (sizeof(value_t) == 4) {
+      return tag_t{0x7f800000};
     } else {
-      return -std::numeric_limits<lane_t>::infinity();
+      return tag_t{0x7ff0000000000000};
+    }
+  }();
+  static constexpr value_t kLowest = [] {  // -inf
+    if constexpr (kHalf) {
+      return static_cast<value_t>(kInfinity | 0x8000);
+    } else {
+      return -std::numeric_limits<value_t>::infinity();
+    }
+  }();
+  template <bool kValues>
+  static constexpr key_t<kValues> kLowestKey = [] {
+    if constexpr (kValues && !kHalf) {
+      return kLowest;
+    } else {
+      return static_cast<tag_t>(-kInfinity);
     }
   }();
 
-  static TASED_INLINE bool better(lane_t candidate, lane_t best) {
-    if constexpr (std::is_same_v<lane_t, int16_t>) {
-      constexpr auto kInfinity = static_cast<int16_t>(Scalar<scalar_t>::kInfinity);
-      return is_better(half_key(candidate, kInfinity), half_key(best, kInfinity));
-    } else {
-      return is_better(candidate, best);
-    }
+  // As an integer that orders like the value.
+  static TASED_INLINE tag_t order(value_t value) {
+    tag_t bits;
+    __builtin_memcpy(&bits, &value, sizeof(bits));
+    return order_key<tag_t>(bits, kInfinity);
   }
 };
 
-// Columns of a row sorted by their phase, (column + padding) % stride, so that what lies a stride apart stands side by
-// side: column c at index (c + padding) / stride of its phase. Phases that no window of the kernel sees are left out.
-struct Phases {
-  int64_t columns;
-  int64_t stride;
-  int64_t padding;
-  int64_t count;   // of phases
-  int64_t length;  // of a phase, with whatever margin the caller needs
+// Where a map and its pooled grid lie in memory, as planes of rows: one plane a (batch, channel, frame), or, with
+// channels last, a (batch, frame) whose columns are vectors of channels.
+struct Planes {
+  int64_t lanes;      // scalars a column: 1, or the channels
+  int64_t map_row;    // scalars of a map row
+  int64_t map_plane;  // scalars of a map plane
+  int64_t grid_row;
+  int64_t grid_plane;
+  int64_t volumes;  // planes of equal frame: batch * channels, or batch
 
-  Phases(const Axis& axis, int64_t phase_length)
-      : columns(axis.size),
-        stride(axis.stride),
-        padding(axis.padding),
-        count(std::min(axis.kernel, axis.stride)),
-        length(phase_length) {}
+  explicit Planes(const PoolGeometry& g)
+      : lanes(g.channels_last ? g.channels : 1),
+        map_row(g.w.size * lanes),
+        map_plane(map_row * g.h.size),
+        grid_row(g.w.windows * lanes),
+        grid_plane(grid_row * g.h.windows),
+        volumes(g.channels_last ? g.batch : g.batch * g.channels) {}
+};
 
-  int64_t numel() const { return count * length; }
+// Scratch memory: uninitialised, aligned to cache lines.
+template <class T>
+class Buffer {
+ public:
+  Buffer() = default;
+  explicit Buffer(int64_t count) { reset(count); }
 
-  // Only what belongs to a column is written.
-  template <class lane_t>
-  TASED_INLINE void split(const lane_t* row, lane_t* phases) const {
-    for_each([&](int64_t column, int64_t place, int64_t number) TASED_INLINE_LAMBDA {
-      const lane_t* __restrict source = row + column;
-      lane_t* __restrict target = phases + place;
-      if (stride == 1) {
-        for (int64_t k = 0; k < number; ++k) target[k] = source[k];
-      } else if (stride == 2) {
-        for (int64_t k = 0; k < number; ++k) target[k] = source[2 * k];
-      } else {
-        for (int64_t k = 0; k < number; ++k) target[k] = source[stride * k];
-      }
-    });
+  void reset(int64_t count) {
+    constexpr size_t kLine = 64;
+    const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + kLine) / kLine * kLine;
+    data_.reset(static_cast<T*>(std::aligned_alloc(kLine, bytes)));
+    if (!data_) throw std::bad_alloc();
   }
-
-  // The whole row is written; columns of no phase are zero.
-  template <class lane_t, class value_t, class Convert>
-  TASED_INLINE void join(const lane_t* phases, value_t* row, const Convert& convert) const {
-    if (count < stride) std::fill_n(row, columns, value_t{});
-    for_each([&](int64_t column, int64_t place, int64_t number) TASED_INLINE_LAMBDA {
-      const lane_t* __restrict source = phases + place;
-      value_t* __restrict target = row + column;
-      if (stride == 1) {
-        for (int64_t k = 0; k < number; ++k) target[k] = convert(source[k]);
-      } else if (stride == 2) {
-        for (int64_t k = 0; k < number; ++k) target[2 * k] = convert(source[k]);
-      } else {
-        for (int64_t k = 0; k < number; ++k) target[stride * k] = convert(source[k]);
-      }
-    });
-  }
+  T* data() const { return data_.get(); }
 
  private:
-  // Calls visit(the phase's first column, that column's place, number of its columns).
-  template <class Visit>
-  TASED_INLINE void for_each(const Visit& visit) const {
-    for (int64_t phase = 0; phase < count; ++phase) {
-      const int64_t column = ((phase - padding) % stride + stride) % stride;
-      if (column >= columns) continue;
-      visit(column, phase * length + (column + padding) / stride, (columns - column - 1) / stride + 1);
-    }
-  }
+  struct Free {
+    void operator()(T* pointer) const { std::free(pointer); }
+  };
+  std::unique_ptr<T, Free> data_;
 };
 
 }  // namespace tased

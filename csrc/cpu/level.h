@@ -1,7 +1,6 @@
-// Vector levels: one source, compiled for several instruction sets in one file, chosen at run time. A kernel's body is
-// an always-inlined lambda, made of always-inlined functions whose loops the compiler vectorises; at_vector_level()
-// inlines it into a function of the widest level that the processor has. TASED_VECTOR_LEVEL=baseline|avx2|avx512 forces
-// a lower one.
+// Vector levels: one source, compiled for several instruction sets in one file, chosen at run time. What the compiler
+// vectorises are loops: structs with one always-inlined static function `run`. at_vector_level<Loop>() is that function
+// compiled for the widest level that the processor has. TASED_VECTOR_LEVEL=baseline|avx2|avx512 forces a lower one.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +9,12 @@
 #include <string>
 
 #define TASED_INLINE inline __attribute__((always_inline))
-#define TASED_INLINE_LAMBDA __attribute__((always_inline))
+// Iterations of the loop that follows do not depend on each other, though its pointers may be equal.
+#if defined(__clang__)
+#define TASED_INDEPENDENT _Pragma("clang loop vectorize(assume_safety)")
+#else
+#define TASED_INDEPENDENT _Pragma("GCC ivdep")
+#endif
 
 namespace tased {
 
@@ -51,27 +55,34 @@ inline Level vector_level() {
 }
 
 #if defined(__x86_64__)
-template <class Body>
-__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq"))) void run_avx512(const Body& body) {
-  body();
-}
-
-template <class Body>
-__attribute__((target("avx2"))) void run_avx2(const Body& body) {
-  body();
-}
+#define TASED_AVX512 __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq")))
+#define TASED_AVX2 __attribute__((target("avx2")))
+#else
+#define TASED_AVX512
+#define TASED_AVX2
 #endif
 
-template <class Body>
-void at_vector_level(const Body& body) {
+template <class Loop, class Run = decltype(Loop::run)>
+struct AtLevels;
+
+template <class Loop, class... Args>
+struct AtLevels<Loop, void(Args...)> {
+  TASED_AVX512 static void avx512(Args... args) { Loop::run(args...); }
+  TASED_AVX2 static void avx2(Args... args) { Loop::run(args...); }
+  static void baseline(Args... args) { Loop::run(args...); }
+};
+
+// The compiled form of Loop::run for the processor.
+template <class Loop>
+auto at_vector_level() -> decltype(&Loop::run) {
 #if defined(__x86_64__)
   switch (vector_level()) {
-    case Level::kAvx512: return run_avx512(body);
-    case Level::kAvx2: return run_avx2(body);
+    case Level::kAvx512: return AtLevels<Loop>::avx512;
+    case Level::kAvx2: return AtLevels<Loop>::avx2;
     default: break;
   }
 #endif
-  body();
+  return AtLevels<Loop>::baseline;
 }
 
 }  // namespace tased

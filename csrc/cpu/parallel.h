@@ -12,6 +12,9 @@
 
 namespace tased {
 
+// Bytes of a map that a core works on at a time, so that they and what is made of them stay in its caches.
+constexpr int64_t kTileBytes = int64_t{1} << 15;
+
 // Calls body(begin, end) on runs of rows, each worth at least 64 KiB of memory traffic, so that small maps stay on one
 // thread.
 template <class Body>

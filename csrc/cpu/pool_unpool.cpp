@@ -1,57 +1,83 @@
-// Cpu::pool_unpool: threads share the rows of windows; after window row i is pooled (PoolRows) the map rows whose last
-// window row is i are complete and written (ScatterRows). Switches live in a ring of as many window rows as meet one
-// map row.
-#include <vector>
-
-#include "parallel.h"
-#include "scatter_rows.h"
+// Cpu::pool_unpool: threads share runs of rows of windows. The windows that meet a run's rows of the map are pooled,
+// then the rows are built while the switches are in cache.
+#include "pool_plan.h"
+#include "scatter_tiles.h"
 
 namespace tased {
 namespace {
 
-template <class scalar_t>
-void pool_unpool_scalar(const PoolGeometry& g, const PoolUnpoolArgs& args) {
-  using lane_t = typename Scalar<scalar_t>::key_t;
+template <class scalar_t, template <class, bool, bool> class TileOf, template <class, Meet> class ScatterOf>
+void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
+  using tag_t = typename Lane<scalar_t>::tag_t;
+  using Pool = TileOf<scalar_t, false, true>;
   const Planes planes(g);
-  const int64_t rows = planes.volumes * g.t.windows * g.h.windows;
-  const int32_t slots = (g.h.kernel - 1) / g.h.stride + 1;
-  const int64_t bytes_per_row = planes.map_row * (g.t.kernel + 1) * std::min(g.h.kernel, g.h.stride) * sizeof(scalar_t);
-  parallel_rows(rows, bytes_per_row, [&](int64_t begin, int64_t end) {
-    at_vector_level([&]() TASED_INLINE_LAMBDA {
-      PoolRows<scalar_t, Scan::kTemporalFirst, false> pool(g, args.map);
-      ScatterRows<scalar_t, Meet::kLastWindow> unpool(g);
-      std::vector<uint8_t> ring(static_cast<size_t>(slots * planes.grid_row));
-      const auto switches = [&](int32_t i) { return ring.data() + (i % slots) * planes.grid_row; };
+  const PoolPlan plan(g, sizeof(scalar_t), false);
+  // The unpooled map has the frames of the grid, each of which is a window of one frame.
+  PoolGeometry unpooled = g;
+  unpooled.t = {g.t.windows, g.t.windows, 1, 1, 0};
 
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t plane = row / g.h.windows;
-        const auto i = static_cast<int32_t>(row % g.h.windows);
-        // At the start of a run the window rows above were another thread's.
-        for (int32_t k = row == begin ? std::max(i - slots + 1, 0) : i; k <= i; ++k) {
-          pool(plane, k, {nullptr, switches(k), nullptr});
-        }
-        if (args.switches) {
-          std::copy_n(switches(i), planes.grid_row, args.switches + row * planes.grid_row);
-        }
-        const int32_t first = i == 0 ? 0 : std::min(g.h.start(i), g.h.size);
-        const int32_t last = i == g.h.windows - 1 ? g.h.size : std::min(g.h.start(i + 1), g.h.size);
-        for (int32_t r = std::max(first, 0); r < last; ++r) {
-          unpool.begin();
-          for (int32_t k = g.h.first_covering(r); k <= g.h.last_covering(r); ++k) {
-            const int64_t place = plane * planes.grid_plane + k * planes.grid_row;
-            unpool.add({static_cast<const lane_t*>(args.values) + place, switches(k), nullptr}, 0, r - g.h.start(k));
-          }
-          unpool.finish(static_cast<scalar_t*>(args.unpooled) + plane * planes.map_plane + r * planes.map_row);
+  constexpr int64_t kFewestRows = 8;  // of windows, of which some are pooled for the run before as well
+  const int64_t row_bytes = planes.map_row * static_cast<int64_t>(sizeof(scalar_t));
+  const Parts runs(g.h.windows, std::max(kTileBytes / (row_bytes * g.h.stride), kFewestRows));
+  const int64_t behind = (g.h.kernel - 1) / g.h.stride;
+  const auto map_rows = [&](const Range& i) {
+    const int64_t begin = i.begin == 0 ? 0 : i.begin * g.h.stride - g.h.padding;
+    const int64_t end = i.end == g.h.windows ? g.h.size : i.end * g.h.stride - g.h.padding;
+    return Range{std::clamp<int64_t>(begin, 0, g.h.size), std::clamp<int64_t>(end, 0, g.h.size)};
+  };
+  int64_t most_rows = 1;
+  for (int64_t k = 0; k < runs.count(); ++k) most_rows = std::max(most_rows, map_rows(runs[k]).size());
+
+  const int64_t units = planes.volumes * g.t.windows * runs.count();
+  const int64_t bytes = row_bytes * g.h.size * (g.t.kernel + 1) / runs.count();
+  parallel_rows(units, bytes, [&](int64_t begin, int64_t end) {
+    Tile most = plan.most();
+    most.i = {0, std::min<int64_t>(runs.largest() + behind, g.h.windows)};
+    Buffer<uint8_t> switches(planes.grid_plane);
+    const PoolArgs pool_args{Scan::kTemporalFirst, args.map, nullptr, switches.data(), nullptr};
+    Pool pool(g, pool_args, most);
+    ScatterOf<scalar_t, Meet::kLastWindow> unpool(
+        unpooled, {Meet::kLastWindow, args.values, switches.data(), nullptr, args.unpooled}, most_rows);
+    const int64_t lanes = Pool::lanes(g, most);
+    Buffer<tag_t> keys(lanes);
+    Buffer<tag_t> tags(lanes);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const Range i = runs[unit % runs.count()];
+      const int64_t plane = unit / runs.count();
+      const auto t = static_cast<int32_t>(plane % g.t.windows);
+      Tile tile{plane / g.t.windows, {std::max<int64_t>(i.begin - behind, 0), i.end}, {}, {}};
+      for (int64_t column = 0; column < plan.columns.count(); ++column) {
+        tile.j = plan.columns[column];
+        for (int64_t run = 0; run < plan.channels.count(); ++run) {
+          tile.channels = plan.channels[run];
+          const Lanes<tag_t, tag_t> scratch{{keys.data(), 0}, {}, {tags.data(), 0}};
+          const Lanes<tag_t, tag_t> result = Pool::target(g, tile, 0, scratch, nullptr);
+          pool.pool(tile, {g.t.begin(t), g.t.end(t), 0}, result);
+          pool.store(tile, result, 0, pool_args, 0);
         }
       }
-    });
+      if (args.switches) {
+        const int64_t place = i.begin * planes.grid_row;
+        std::copy_n(switches.data() + place, i.size() * planes.grid_row,
+                    args.switches + plane * planes.grid_plane + place);
+      }
+      const Range rows = map_rows(i);
+      if (rows.size() > 0) unpool(plane / g.t.windows, t, rows.begin, rows.end, 0);
+    }
   });
 }
 
 }  // namespace
 
 void Cpu::pool_unpool(const PoolGeometry& geometry, ScalarType dtype, const PoolUnpoolArgs& args, int) {
-  dispatch(dtype, [&](auto zero) { pool_unpool_scalar<decltype(zero)>(geometry, args); });
+  dispatch(dtype, [&](auto zero) {
+    using scalar_t = decltype(zero);
+    if (geometry.channels_last) {
+      pool_unpool_tiles<scalar_t, ChannelsLastTile, ChannelsLastScatter>(geometry, args);
+    } else {
+      pool_unpool_tiles<scalar_t, ContiguousTile, ContiguousScatter>(geometry, args);
+    }
+  });
 }
 
 }  // namespace tased

@@ -1,37 +1,35 @@
-// Cpu::scatter: threads share the rows of the map; each row is built by ScatterRows from the rows of windows that meet
-// it, in ascending order, so no two threads write to one place and the order of a sum is fixed.
+// Cpu::scatter: threads share runs of rows of the map's frames; scatter_tiles.h builds them. No two threads write to
+// one place, and the order in which windows meet is fixed.
 #include "parallel.h"
-#include "scatter_rows.h"
+#include "scatter_tiles.h"
 
 namespace tased {
 namespace {
 
+template <class Scatter>
+void scatter_rows(const PoolGeometry& g, const ScatterArgs& args, int64_t element_size) {
+  const Planes planes(g);
+  const int64_t row_bytes = planes.map_row * element_size;
+  const int64_t most = std::clamp<int64_t>(kTileBytes / row_bytes, g.h.stride, std::max(g.h.size, g.h.stride));
+  const int64_t tiles = (g.h.size + most - 1) / most;
+  parallel_rows(planes.volumes * g.t.size * tiles, most * row_bytes, [&](int64_t begin, int64_t end) {
+    Scatter scatter(g, args, most);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t first = unit % tiles * most;
+      const int64_t frame = unit / tiles;
+      scatter(frame / g.t.size, static_cast<int32_t>(frame % g.t.size), first,
+              std::min<int64_t>(first + most, g.h.size));
+    }
+  });
+}
+
 template <class scalar_t, Meet kMeet>
 void scatter_scalar(const PoolGeometry& g, const ScatterArgs& args) {
-  const Planes planes(g);
-  const int64_t rows = planes.volumes * g.t.size * g.h.size;
-  parallel_rows(rows, planes.map_row * sizeof(scalar_t), [&](int64_t begin, int64_t end) {
-    at_vector_level([&]() TASED_INLINE_LAMBDA {
-      using Rows = ScatterRows<scalar_t, kMeet>;
-      using lane_t = typename Scalar<scalar_t>::key_t;
-      Rows scatter(g);
-      for (int64_t row = begin; row < end; ++row) {
-        const auto r = static_cast<int32_t>(row % g.h.size);
-        const auto frame = static_cast<int32_t>(row / g.h.size % g.t.size);
-        const int64_t volume = row / g.h.size / g.t.size;
-        scatter.begin();
-        for (int32_t t = g.t.first_covering(frame); t <= g.t.last_covering(frame); ++t) {
-          for (int32_t i = g.h.first_covering(r); i <= g.h.last_covering(r); ++i) {
-            const int64_t place = (volume * g.t.windows + t) * planes.grid_plane + i * planes.grid_row;
-            scatter.add({static_cast<const lane_t*>(args.values) + place, args.offsets + place,
-                         args.frames ? args.frames + place : nullptr},
-                        frame - g.t.start(t), r - g.h.start(i));
-          }
-        }
-        scatter.finish(static_cast<scalar_t*>(args.map) + row * planes.map_row);
-      }
-    });
-  });
+  if (g.channels_last) {
+    scatter_rows<ChannelsLastScatter<scalar_t, kMeet>>(g, args, sizeof(scalar_t));
+  } else {
+    scatter_rows<ContiguousScatter<scalar_t, kMeet>>(g, args, sizeof(scalar_t));
+  }
 }
 
 }  // namespace

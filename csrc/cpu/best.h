@@ -1,0 +1,186 @@
+// The best of several candidates for every lane, with a tag that tells which one it was: what pooling is made of.
+// Candidates come in scanning order.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "lanes.h"
+
+namespace tased {
+
+// Lanes that are compared by key. Values are what keys stand for, where those differ and are asked for; tags tell
+// where they come from.
+template <class key_t, class tag_t>
+struct Lanes {
+  Rows<key_t> key;
+  Rows<key_t> value;
+  Rows<tag_t> tag;
+
+  Lanes from(int64_t row, int64_t lane = 0) const {
+    return {key.from(row, lane), value.from(row, lane), tag.from(row, lane)};
+  }
+  Lanes pitched(int64_t pitch) const { return {{key.data, pitch}, {value.data, pitch}, {tag.data, pitch}}; }
+  bool dense(int64_t lanes) const {
+    return key.pitch == lanes && (!value.data || value.pitch == lanes) && (!tag.data || tag.pitch == lanes);
+  }
+};
+
+// kConstant: a candidate's tag is its number. kEach: every lane of it has a tag, to which the number is added.
+enum class Tags { kNone, kConstant, kEach };
+
+template <class key_t, class tag_t>
+struct Candidate {
+  Lanes<key_t, tag_t> lanes;
+  int32_t number;
+};
+
+// Keeps the better of two in `best`; integers are equal only if they stand for the same.
+template <class key_t, class One>
+TASED_INLINE void keep_better(One& best, const One& one) {
+  if constexpr (std::is_integral_v<key_t>) {
+    constexpr auto kBelowNaN = static_cast<key_t>(std::numeric_limits<key_t>::max() - 1);
+    const key_t bound = best.key < kBelowNaN ? best.key : kBelowNaN;
+    const bool better = one.key > bound;
+    best.key = best.key < one.key ? one.key : best.key;
+    best.value = better ? one.value : best.value;
+    best.tag = better ? one.tag : best.tag;
+  } else {
+    const bool better = is_better(one.key, best.key);
+    best.key = better ? one.key : best.key;
+    best.tag = better ? one.tag : best.tag;
+  }
+}
+
+// kValues: values travel beside their keys. kContinued: the first candidate is the best so far.
+template <class key_t, class tag_t, int kCandidates, bool kContinued, bool kValues, Tags kTags>
+struct BestLoop {
+  struct Row {
+    const key_t* key;
+    const key_t* value;
+    const tag_t* tag;
+    tag_t number;
+  };
+  struct One {
+    key_t key;
+    key_t value;
+    tag_t tag;
+  };
+
+  template <int n>
+  static TASED_INLINE One load(const Row& row, int64_t k) {
+    One one{row.key[k], key_t{}, tag_t{}};
+    if constexpr (kValues) one.value = row.value[k];
+    if constexpr (kTags == Tags::kEach) {
+      one.tag = static_cast<tag_t>(row.tag[k] + row.number);
+    } else if constexpr (kTags == Tags::kConstant) {
+      one.tag = kContinued && n == 0 ? row.tag[k] : row.number;
+    }
+    return one;
+  }
+
+  template <int n>
+  static TASED_INLINE void meet(const Row* rows, int64_t k, One& best) {
+    if constexpr (n < kCandidates) {
+      keep_better<key_t>(best, load<n>(rows[n], k));
+      meet<n + 1>(rows, k, best);
+    }
+  }
+
+  static TASED_INLINE void run(const Candidate<key_t, tag_t>* candidates, const Lanes<key_t, tag_t>& target,
+                               int64_t rows, int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      Row row[kCandidates];
+#pragma GCC unroll 16
+      for (int n = 0; n < kCandidates; ++n) {
+        const Lanes<key_t, tag_t>& from = candidates[n].lanes;
+        row[n] = {from.key[r], from.value[r], from.tag[r], static_cast<tag_t>(candidates[n].number)};
+      }
+      key_t* key = target.key[r];
+      key_t* value = target.value[r];
+      tag_t* tag = target.tag[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) {
+        One best = load<0>(row[0], k);
+        meet<1>(row, k, best);
+        key[k] = best.key;
+        if constexpr (kValues) value[k] = best.value;
+        if constexpr (kTags != Tags::kNone) tag[k] = best.tag;
+      }
+    }
+  }
+};
+
+// The loops above for any number of candidates: several at a time, the best so far being the first of the next ones.
+template <class scalar_t, bool kAskedValues, bool kAskedTags>
+class BestOf {
+  using L = Lane<scalar_t>;
+  using key_t = typename L::template key_t<kAskedValues>;
+  using tag_t = typename L::tag_t;
+  static constexpr bool kValues = kAskedValues && L::kHalf;
+  static constexpr Tags kConstant = kAskedTags ? Tags::kConstant : Tags::kNone;
+  static constexpr Tags kEach = kAskedTags ? Tags::kEach : Tags::kNone;
+
+ public:
+  using Candidates = std::vector<Candidate<key_t, tag_t>>;
+
+  // Every lane of the candidates has a tag of its own or not.
+  void operator()(const Candidates& candidates, bool tagged, const Lanes<key_t, tag_t>& target, int64_t rows,
+                  int64_t lanes) const {
+    static const Loops constant = make_loops<kConstant>();
+    static const Loops each = make_loops<kEach>();
+    const Loops& loops = tagged ? each : constant;
+    const auto dense = [&](const Candidate<key_t, tag_t>& one) { return one.lanes.dense(lanes); };
+    if (rows > 1 && target.dense(lanes) && std::all_of(candidates.begin(), candidates.end(), dense)) {
+      lanes *= rows;
+      rows = 1;
+    }
+    size_t done = largest(loops.first, candidates.size());
+    loops.first[done](candidates.data(), target, rows, lanes);
+    std::array<Candidate<key_t, tag_t>, kMost> group;
+    while (done < candidates.size()) {
+      const int count = largest(loops.next, candidates.size() - done + 1);
+      group[0] = {target, 0};
+      std::copy_n(candidates.begin() + static_cast<int64_t>(done), count - 1, group.begin() + 1);
+      loops.next[count](group.data(), target, rows, lanes);
+      done += count - 1;
+    }
+  }
+
+ private:
+  using Loop = void (*)(const Candidate<key_t, tag_t>*, const Lanes<key_t, tag_t>&, int64_t, int64_t);
+  static constexpr int kMost = 9;
+  struct Loops {  // by the number of candidates; null where there is none
+    std::array<Loop, kMost + 1> first{};
+    std::array<Loop, kMost + 1> next{};
+  };
+
+  template <Tags kTags>
+  static Loops make_loops() {
+    Loops loops;
+    add<kTags, 1>(loops);
+    add<kTags, 2>(loops);
+    add<kTags, 3>(loops);
+    add<kTags, 4>(loops);
+    add<kTags, 9>(loops);
+    return loops;
+  }
+
+  template <Tags kTags, int kCandidates>
+  static void add(Loops& loops) {
+    loops.first[kCandidates] = at_vector_level<BestLoop<key_t, tag_t, kCandidates, false, kValues, kTags>>();
+    if constexpr (kCandidates > 1) {
+      loops.next[kCandidates] = at_vector_level<BestLoop<key_t, tag_t, kCandidates, true, kValues, kTags>>();
+    }
+  }
+
+  // The most candidates that one loop takes of so many.
+  static int largest(const std::array<Loop, kMost + 1>& loops, size_t candidates) {
+    int count = static_cast<int>(std::min<size_t>(candidates, kMost));
+    while (loops[count] == nullptr) --count;
+    return count;
+  }
+};
+
+}  // namespace tased

@@ -1,0 +1,146 @@
+// The maximum over frames, read from a map as it lies in memory: what Auxiliary pooling begins with.
+#pragma once
+
+#include "best.h"
+
+namespace tased {
+
+// kFrames: how many frames, or 0 where only the argument tells. kTagged: tags tell the frame.
+template <class scalar_t, int kFrames, bool kAskedValues, bool kTagged>
+struct FoldLoop {
+  using L = Lane<scalar_t>;
+  using value_t = typename L::value_t;
+  using tag_t = typename L::tag_t;
+  using key_t = typename L::template key_t<kAskedValues>;
+  static constexpr bool kValues = kAskedValues && L::kHalf;
+  using compared_t = std::conditional_t<L::kHalf, tag_t, value_t>;
+
+  static constexpr int64_t kLine = 64 / sizeof(value_t);
+  static constexpr int64_t kBlock = 4 * kLine;
+
+  struct One {
+    compared_t key;
+    value_t value;
+    tag_t tag;
+  };
+
+  static TASED_INLINE One load(const value_t* value, int64_t tag) {
+    One one{{}, {}, static_cast<tag_t>(tag)};
+    if constexpr (L::kHalf) {
+      one.key = L::order(*value);
+    } else {
+      one.key = *value;
+    }
+    if constexpr (kValues) one.value = *value;
+    return one;
+  }
+
+  struct Target {
+    key_t* key;
+    key_t* value;
+    tag_t* tag;
+  };
+
+  static TASED_INLINE void store(const One& best, const Target& target, int64_t k) {
+    if constexpr (std::is_same_v<key_t, compared_t>) {
+      target.key[k] = best.key;
+    } else {
+      target.key[k] = L::order(best.key);
+    }
+    if constexpr (kValues) target.value[k] = best.value;
+    if constexpr (kTagged) target.tag[k] = best.tag;
+  }
+
+  template <int frame>
+  static TASED_INLINE void meet(const value_t* value, int64_t frame_pitch, int64_t first_tag, int64_t tag_step,
+                                One& best) {
+    if constexpr (frame < kFrames) {
+      keep_better<compared_t>(best, load(value + frame * frame_pitch, first_tag + frame * tag_step));
+      meet<frame + 1>(value, frame_pitch, first_tag, tag_step, best);
+    }
+  }
+
+  static TASED_INLINE void fold(const value_t* map, int64_t frame_pitch, int64_t frames, int64_t first_tag,
+                                int64_t tag_step, const Target& target, int64_t lanes) {
+    if constexpr (kFrames > 0) {
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) {
+        One best = load(map + k, first_tag);
+        meet<1>(map + k, frame_pitch, first_tag, tag_step, best);
+        store(best, target, k);
+      }
+    } else {
+      compared_t keys[kBlock];
+      value_t values[kBlock];
+      tag_t tags[kBlock];
+      for (int64_t f = 0; f < frames; ++f) {
+        TASED_INDEPENDENT
+        for (int64_t k = 0; k < lanes; ++k) {
+          const One one = load(map + f * frame_pitch + k, first_tag + f * tag_step);
+          One best = one;
+          if (f > 0) {
+            best = {keys[k], values[k], tags[k]};
+            keep_better<compared_t>(best, one);
+          }
+          keys[k] = best.key;
+          if constexpr (kValues) values[k] = best.value;
+          if constexpr (kTagged) tags[k] = best.tag;
+        }
+      }
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) store({keys[k], values[k], tags[k]}, target, k);
+    }
+  }
+
+  // `map`: the first frame's rows; the others lie frame_pitch apart. Meanwhile the lanes that lie `ahead` of those are
+  // on their way into the cache.
+  static TASED_INLINE void run(Rows<const value_t> map, int64_t frame_pitch, int64_t frames, int64_t first_tag,
+                               int64_t tag_step, const Lanes<key_t, tag_t>& target, int64_t rows, int64_t lanes,
+                               int64_t ahead) {
+    if (kFrames > 0) frames = kFrames;
+    for (int64_t r = 0; r < rows; ++r) {
+      const value_t* source = map[r];
+      const Lanes<key_t, tag_t> to = target.from(r);
+      int64_t k = 0;
+      for (; k + kBlock <= lanes; k += kBlock) {
+        for (int64_t f = 0; f < frames; ++f) {
+#pragma GCC unroll 4
+          for (int64_t line = 0; line < kBlock; line += kLine) {
+            __builtin_prefetch(source + f * frame_pitch + k + line + ahead, 0, 2);
+          }
+        }
+        fold(source + k, frame_pitch, frames, first_tag, tag_step,
+             {to.key.data + k, to.value.data + k, to.tag.data + k}, kBlock);
+      }
+      if (k < lanes)
+        fold(source + k, frame_pitch, frames, first_tag, tag_step,
+             {to.key.data + k, to.value.data + k, to.tag.data + k}, lanes - k);
+    }
+  }
+};
+
+template <class scalar_t, bool kValues, bool kTags>
+void fold(Rows<const typename Lane<scalar_t>::value_t> map, int64_t frame_pitch, int64_t frames, int64_t first_tag,
+          int64_t tag_step, bool tagged,
+          const Lanes<typename Lane<scalar_t>::template key_t<kValues>, typename Lane<scalar_t>::tag_t>& target,
+          int64_t rows, int64_t lanes, int64_t ahead) {
+  using Loop = decltype(&FoldLoop<scalar_t, 0, kValues, false>::run);
+  static const std::array<Loop, 5> plain = {at_vector_level<FoldLoop<scalar_t, 0, kValues, false>>(),
+                                            at_vector_level<FoldLoop<scalar_t, 1, kValues, false>>(),
+                                            at_vector_level<FoldLoop<scalar_t, 2, kValues, false>>(),
+                                            at_vector_level<FoldLoop<scalar_t, 3, kValues, false>>(),
+                                            at_vector_level<FoldLoop<scalar_t, 4, kValues, false>>()};
+  static const std::array<Loop, 5> with_tags = {at_vector_level<FoldLoop<scalar_t, 0, kValues, kTags>>(),
+                                                at_vector_level<FoldLoop<scalar_t, 1, kValues, kTags>>(),
+                                                at_vector_level<FoldLoop<scalar_t, 2, kValues, kTags>>(),
+                                                at_vector_level<FoldLoop<scalar_t, 3, kValues, kTags>>(),
+                                                at_vector_level<FoldLoop<scalar_t, 4, kValues, kTags>>()};
+  if (rows > 1 && map.pitch == lanes && target.dense(lanes)) {
+    lanes *= rows;
+    rows = 1;
+  }
+  const auto& loops = tagged ? with_tags : plain;
+  loops[frames <= 4 ? frames : 0](map, frame_pitch, frames, first_tag, tag_step, target, rows, lanes, ahead);
+}
+
+}  // namespace tased

@@ -1,0 +1,95 @@
+// Loops that move lanes: copies, rows sorted by the phase of their columns, tags made bytes.
+#pragma once
+
+#include <algorithm>
+
+#include "lanes.h"
+
+namespace tased {
+
+// target[k] = source[k * stride]; kStride is 0 where only `stride` tells.
+template <class lane_t, int kStride>
+struct PickLoop {
+  static TASED_INLINE void run(Rows<const lane_t> source, Rows<lane_t> target, int64_t stride, int64_t rows,
+                               int64_t lanes) {
+    if (kStride > 0) stride = kStride;
+    for (int64_t r = 0; r < rows; ++r) {
+      const lane_t* from = source[r];
+      lane_t* to = target[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) to[k] = from[k * stride];
+    }
+  }
+};
+
+// even[k] = source[2 * k], odd[k] = source[2 * k + 1].
+template <class lane_t>
+struct SplitLoop {
+  static TASED_INLINE void run(Rows<const lane_t> source, Rows<lane_t> even, Rows<lane_t> odd, int64_t rows,
+                               int64_t pairs) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const lane_t* from = source[r];
+      lane_t* to_even = even[r];
+      lane_t* to_odd = odd[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < pairs; ++k) {
+        to_even[k] = from[2 * k];
+        to_odd[k] = from[2 * k + 1];
+      }
+    }
+  }
+};
+
+// A byte of each tag.
+template <class tag_t>
+struct NarrowLoop {
+  static TASED_INLINE void run(Rows<const tag_t> tags, Rows<uint8_t> bytes, int32_t shift, int64_t rows,
+                               int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const tag_t* from = tags[r];
+      uint8_t* to = bytes[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) to[k] = static_cast<uint8_t>(from[k] >> shift);
+    }
+  }
+};
+
+template <class lane_t>
+void pick(Rows<const lane_t> source, Rows<lane_t> target, int64_t stride, int64_t rows, int64_t lanes) {
+  static const auto dense = at_vector_level<PickLoop<lane_t, 1>>();
+  static const auto second = at_vector_level<PickLoop<lane_t, 2>>();
+  static const auto strided = at_vector_level<PickLoop<lane_t, 0>>();
+  if (stride == 1 && source.pitch == lanes && target.pitch == lanes) {
+    lanes *= rows;
+    rows = 1;
+  }
+  (stride == 1 ? dense : stride == 2 ? second : strided)(source, target, stride, rows, lanes);
+}
+
+template <class tag_t>
+void narrow(Rows<const tag_t> tags, Rows<uint8_t> bytes, int32_t shift, int64_t rows, int64_t lanes) {
+  static const auto loop = at_vector_level<NarrowLoop<tag_t>>();
+  if (tags.pitch == lanes && bytes.pitch == lanes) {
+    lanes *= rows;
+    rows = 1;
+  }
+  loop(tags, bytes, shift, rows, lanes);
+}
+
+// An axis' positions sorted by phase, (position + padding) % stride, so that what lies a stride apart stands side by
+// side: position p at place (p + padding) / stride of its phase.
+struct Phase {
+  int64_t first;  // its first position on the map
+  int64_t place;  // and that one's place
+  int64_t count;  // of its positions
+
+  Phase(const Axis& axis, int64_t phase) {
+    first = ((phase - axis.padding) % axis.stride + axis.stride) % axis.stride;
+    place = (first + axis.padding) / axis.stride;
+    count = first < axis.size ? (axis.size - first - 1) / axis.stride + 1 : 0;
+  }
+};
+
+inline int64_t phases(const Axis& axis) { return std::min(axis.kernel, axis.stride); }
+
+}  // namespace tased

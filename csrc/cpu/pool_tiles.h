@@ -1,0 +1,427 @@
+// Pools one tile of a map at a time: some rows (and, with channels last, columns and channels) of windows, small enough
+// for a core's cache. First the maximum over frames (fold), then across the columns of every row of the map, then down
+// the rows of the windows.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "../kernels.h"
+#include "best.h"
+#include "fold.h"
+#include "moves.h"
+
+namespace tased {
+
+struct Range {
+  int64_t begin;
+  int64_t end;
+  int64_t size() const { return end - begin; }
+};
+
+inline bool operator==(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
+
+// The part of window `k` of an axis that lies on the map, as positions of the window.
+inline Range inside(const Axis& axis, int64_t k) {
+  const auto window = static_cast<int32_t>(k);
+  return {axis.begin(window) - axis.start(window), axis.end(window) - axis.start(window)};
+}
+
+// Windows of one volume: rows i, columns j, and with channels last the channels.
+struct Tile {
+  int64_t volume;
+  Range i;
+  Range j;
+  Range channels;
+};
+
+// Frames that are pooled as one, their maximum being taken first; the first one has this number in the window.
+struct Frames {
+  int64_t begin;
+  int64_t end;
+  int64_t number;
+};
+
+// Tags are (frame << kFrameShift) + offset in the window.
+constexpr int32_t kFrameShift = 8;
+
+// What tiles of both layouts have in common.
+template <class scalar_t, bool kValues, bool kTags>
+class TileBase {
+ protected:
+  using L = Lane<scalar_t>;
+  using value_t = typename L::value_t;
+  using key_t = typename L::template key_t<kValues>;
+  using tag_t = typename L::tag_t;
+  using Lanes = tased::Lanes<key_t, tag_t>;
+  using Candidates = std::vector<Candidate<key_t, tag_t>>;
+  static constexpr bool kCarried = kValues && L::kHalf;  // values beside keys
+
+  struct Buffers {
+    Buffer<key_t> key;
+    Buffer<key_t> value;
+    Buffer<tag_t> tag;
+
+    void reset(int64_t lanes, bool tags) {
+      key.reset(lanes);
+      if (kCarried) value.reset(lanes);
+      if (tags) tag.reset(lanes);
+    }
+    Lanes at(int64_t lane, int64_t pitch) const {
+      return {{key.data() + lane, pitch},
+              {kCarried ? value.data() + lane : nullptr, pitch},
+              {tag.data() ? tag.data() + lane : nullptr, pitch}};
+    }
+  };
+
+  TileBase(const PoolGeometry& geometry, const PoolArgs& args)
+      : g_(geometry),
+        planes_(geometry),
+        map_(static_cast<const value_t*>(args.map)),
+        tagged_(kTags && args.frames != nullptr && geometry.t.kernel > 1) {}
+
+  // One frame of a map in the type in which keys are compared needs no fold.
+  static bool foldless(const Frames& frames) {
+    return std::is_same_v<key_t, value_t> && !L::kHalf && frames.end - frames.begin == 1;
+  }
+
+  void fold_rows(const Frames& frames, Rows<const value_t> map, const Lanes& target, int64_t rows, int64_t lanes,
+                 int64_t ahead) const {
+    const int64_t step = int64_t{1} << kFrameShift;
+    fold<scalar_t, kValues, kTags>(map, planes_.map_plane, frames.end - frames.begin, frames.number * step, step,
+                                   tagged_, target, rows, lanes, ahead);
+  }
+
+  const PoolGeometry g_;
+  const Planes planes_;
+  const value_t* map_;
+  const bool tagged_;  // by frames, before offsets are added
+  BestOf<scalar_t, kValues, kTags> best_of_;
+};
+
+// A pooling of contiguous maps, whose lanes are windows. Tiles are whole rows of them, and all positions of a window
+// are runs of lanes, -inf where the window reaches into the padding beside the row.
+template <class scalar_t, bool kValues, bool kTags>
+class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
+  using Base = TileBase<scalar_t, kValues, kTags>;
+  using Base::best_of_;
+  using Base::g_;
+  using Base::kCarried;
+  using Base::map_;
+  using Base::planes_;
+  using Base::tagged_;
+  using typename Base::Buffers;
+  using typename Base::Candidates;
+  using typename Base::key_t;
+  using typename Base::L;
+  using typename Base::Lanes;
+  using typename Base::tag_t;
+  using typename Base::value_t;
+
+ public:
+  ContiguousTile(const PoolGeometry& geometry, const PoolArgs& args, const Tile& most)
+      : Base(geometry, args), even_(g_.w.size == int64_t{g_.w.windows} * g_.w.stride) {
+    const int64_t rows = std::min<int64_t>((most.i.size() - 1) * g_.h.stride + g_.h.kernel, g_.h.size);
+    pitch_ = g_.w.windows;
+    if (!even_) {
+      pitch_ += (g_.w.kernel - 1) / g_.w.stride;
+      for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
+        const Phase columns(g_.w, phase);
+        pitch_ = std::max(pitch_, columns.place + columns.count);
+      }
+    }
+    run_ = (rows + 1) * pitch_;
+    line_.reset(rows * planes_.map_row, tagged_);
+    sorted_.reset((g_.w.kernel + phases(g_.w)) * run_, tagged_);
+    if (!even_) {
+      std::fill_n(sorted_.key.data(), g_.w.kernel * run_, L::template kLowestKey<kValues>);
+      if (kCarried) std::fill_n(sorted_.value.data(), g_.w.kernel * run_, L::kLowest);
+      if (tagged_) std::fill_n(sorted_.tag.data(), g_.w.kernel * run_, tag_t{});
+    }
+    across_.reset(run_, kTags);
+  }
+
+  static int64_t lanes(const PoolGeometry& geometry, const Tile& tile) { return tile.i.size() * geometry.w.windows; }
+
+  // Lanes of the results that are asked for lie in the grid itself.
+  static Lanes target(const PoolGeometry& geometry, const Tile& tile, int64_t plane, const Lanes& scratch,
+                      void* values) {
+    Lanes lanes = scratch.pitched(geometry.w.windows);
+    if constexpr (kValues) {
+      (kCarried ? lanes.value : lanes.key).data =
+          static_cast<key_t*>(values) + plane * geometry.grid_area() + tile.i.begin * geometry.w.windows;
+    }
+    return lanes;
+  }
+
+  void pool(const Tile& tile, const Frames& frames, const Lanes& target) {
+    const Range rows{g_.h.begin(static_cast<int32_t>(tile.i.begin)), g_.h.end(static_cast<int32_t>(tile.i.end - 1))};
+    const int64_t pitch = planes_.map_row;
+    const Rows<const value_t> map{
+        map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane + rows.begin * pitch, pitch};
+    if (Base::foldless(frames)) {
+      // Only read.
+      source_ = {{const_cast<key_t*>(reinterpret_cast<const key_t*>(map.data)), pitch}, {}, {}};
+    } else {
+      const int64_t ahead = rows.size() == g_.h.size ? g_.t.stride * planes_.map_plane : rows.size() * pitch;
+      source_ = line_.at(0, pitch);
+      Base::fold_rows(frames, map, source_, rows.size(), pitch, ahead);
+    }
+    candidates_.clear();
+    if (even_) {
+      sort_evenly(rows.size());
+    } else {
+      sort_rows(rows.size());
+    }
+    Lanes across = candidates_.front().lanes;
+    if (g_.w.kernel > 1) {
+      across = across_.at(0, pitch_);
+      best_of_(candidates_, tagged_, across, 1, rows.size() * pitch_);
+    }
+    for (int64_t i = tile.i.begin; i < tile.i.end;) {
+      const Range positions = inside(g_.h, i);
+      int64_t end = i + 1;
+      while (end < tile.i.end && inside(g_.h, end) == positions) ++end;
+      candidates_.clear();
+      for (int64_t dr = positions.begin; dr < positions.end; ++dr) {
+        const int64_t row = i * g_.h.stride - g_.h.padding + dr - rows.begin;
+        candidates_.push_back({across.from(row).pitched(g_.h.stride * pitch_), static_cast<int32_t>(dr * g_.w.kernel)});
+      }
+      best_of_(candidates_, tagged_ || g_.w.kernel > 1, target.from(i - tile.i.begin), end - i, g_.w.windows);
+      i = end;
+    }
+  }
+
+  // The tags' bytes go to the grid. `base`: the offset of the first frame.
+  void store(const Tile& tile, const Lanes& result, int64_t plane, const PoolArgs& args, int64_t base) const {
+    if constexpr (!kTags) return;
+    const int64_t place = plane * planes_.grid_plane + tile.i.begin * planes_.grid_row;
+    const int64_t lanes = tile.i.size() * planes_.grid_row;
+    const Rows<const tag_t> tags{result.tag.data, lanes};
+    narrow<tag_t>(tags, {args.offsets + place, lanes}, 0, 1, lanes);
+    if (args.frames) narrow<tag_t>(tags, {args.frames + place, lanes}, kFrameShift, 1, lanes);
+    correct(tile, args.offsets + place, base);
+  }
+
+ private:
+  template <class Move>
+  void for_each(const Lanes& source, const Lanes& target, const Move& move) const {
+    move(source.key, target.key, L::template kLowestKey<kValues>);
+    if (kCarried) move(source.value, target.value, L::kLowest);
+    if (tagged_) move(source.tag, target.tag, tag_t{});
+  }
+
+  // Where every row has as many columns as its windows' strides, all rows are one.
+  void sort_evenly(int64_t rows) {
+    const int64_t lanes = rows * pitch_;
+    Lanes sorted[2];
+    int64_t used = 0;
+    std::vector<Lanes>& phase = phases_;
+    phase.assign(g_.w.stride, {});
+    (void)sorted;
+    for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
+      const int64_t column = dc - g_.w.padding;
+      const int64_t f = ((column % g_.w.stride) + g_.w.stride) % g_.w.stride;
+      const int64_t shift = (column - f) / g_.w.stride;
+      if (phase[f].key.data == nullptr) {
+        if (g_.w.stride == 1) {
+          phase[f] = source_;
+        } else {
+          phase[f] = sorted_.at(used++ * run_, pitch_);
+          for_each(source_, phase[f],
+                   [&](auto from, auto to, auto) { pick(read_only(from.from(0, f)), to, g_.w.stride, 1, lanes); });
+        }
+      }
+      Lanes one = phase[f].pitched(pitch_);
+      if (shift != 0) {
+        one = sorted_.at(used++ * run_, pitch_);
+        for_each(phase[f], one, [&](auto from, auto to, auto lowest) {
+          const int64_t before = std::min(std::max<int64_t>(-shift, 0), pitch_);
+          const int64_t after = std::min(std::max<int64_t>(shift, 0), pitch_);
+          if (before < lanes && after < lanes) {
+            pick(read_only(from.from(0, after)), to.from(0, before), 1, 1, lanes - before - after);
+          }
+          for (int64_t r = 0; r < rows; ++r) {
+            for (int64_t k = 0; k < before; ++k) to.data[r * pitch_ + k] = lowest;
+            for (int64_t k = 1; k <= after; ++k) to.data[(r + 1) * pitch_ - k] = lowest;
+          }
+        });
+      }
+      candidates_.push_back({one, dc});
+    }
+  }
+
+  // Else columns are sorted by phase, row by row, with room for -inf between the rows.
+  void sort_rows(int64_t rows) {
+    for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
+      const Phase columns(g_.w, phase);
+      for_each(source_, sorted_.at(phase * run_, pitch_), [&](auto from, auto to, auto) {
+        pick(read_only(from.from(0, columns.first)), to.from(0, columns.place), g_.w.stride, rows, columns.count);
+      });
+    }
+    for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
+      candidates_.push_back({sorted_.at(dc % g_.w.stride * run_ + dc / g_.w.stride, pitch_), dc});
+    }
+  }
+
+  // Where all of a window is -inf, its first column has won, which at the border lies in the padding.
+  void correct(const Tile& tile, uint8_t* offsets, int64_t base) const {
+    for (int64_t i = tile.i.begin; i < tile.i.end; ++i) {
+      const int64_t first = base + inside(g_.h, i).begin * g_.w.kernel;
+      for (int64_t j = 0; j * g_.w.stride < g_.w.padding && j < g_.w.windows; ++j) {
+        if (offsets[j] == first) offsets[j] = static_cast<uint8_t>(first + inside(g_.w, j).begin);
+      }
+      offsets += planes_.grid_row;
+    }
+  }
+
+  const bool even_;
+  int64_t pitch_;  // of a row's lanes, before they are windows alone
+  int64_t run_;    // lanes of all rows
+  Buffers line_;
+  Buffers sorted_;
+  Buffers across_;
+  Lanes source_{};
+  std::vector<Lanes> phases_;
+  Candidates candidates_;
+};
+
+// A pooling of channels-last maps, whose lanes are channels: window (i, j) of the tile begins at lane
+// (i * columns + j) * channels. Rows of the map that windows share stay in a ring.
+template <class scalar_t, bool kValues, bool kTags>
+class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
+  using Base = TileBase<scalar_t, kValues, kTags>;
+  using Base::best_of_;
+  using Base::g_;
+  using Base::kCarried;
+  using Base::map_;
+  using Base::planes_;
+  using Base::tagged_;
+  using typename Base::Buffers;
+  using typename Base::Candidates;
+  using typename Base::key_t;
+  using typename Base::L;
+  using typename Base::Lanes;
+  using typename Base::tag_t;
+  using typename Base::value_t;
+
+ public:
+  ChannelsLastTile(const PoolGeometry& geometry, const PoolArgs& args, const Tile& most)
+      : Base(geometry, args),
+        direct_(g_.window_area() <= g_.w.kernel * g_.h.stride + g_.h.kernel),
+        line_lanes_(std::min<int64_t>((most.j.size() - 1) * g_.w.stride + g_.w.kernel, g_.w.size) *
+                    most.channels.size()),
+        across_lanes_(most.j.size() * most.channels.size()),
+        rows_(g_.h.kernel) {
+    line_.reset(g_.h.kernel * line_lanes_, tagged_);
+    if (!direct_) across_.reset(g_.h.kernel * across_lanes_, kTags);
+  }
+
+  static int64_t lanes(const PoolGeometry&, const Tile& tile) {
+    return tile.i.size() * tile.j.size() * tile.channels.size();
+  }
+
+  static Lanes target(const PoolGeometry&, const Tile& tile, int64_t, const Lanes& scratch, void*) {
+    return scratch.pitched(tile.channels.size());
+  }
+
+  void pool(const Tile& tile, const Frames& frames, const Lanes& target) {
+    const int64_t channels = tile.channels.size();
+    const int64_t columns = tile.j.size();
+    first_column_ = g_.w.begin(static_cast<int32_t>(tile.j.begin));
+    end_column_ = g_.w.end(static_cast<int32_t>(tile.j.end - 1));
+    int32_t prepared = 0;
+    for (auto i = static_cast<int32_t>(tile.i.begin); i < tile.i.end; ++i) {
+      const int32_t begin = g_.h.begin(i);
+      const int32_t end = g_.h.end(i);
+      for (int32_t r = std::max(prepared, begin); r < end; ++r) {
+        Lanes& row = rows_[r % g_.h.kernel];
+        if (direct_) {
+          row = folded(tile, frames, r);
+        } else {
+          candidates_.clear();
+          row = across_.at(r % g_.h.kernel * across_lanes_, channels);
+          window_rows_ = {{folded(tile, frames, r), 0}};
+          meet(tile, window_rows_, tagged_, row);
+        }
+      }
+      prepared = end;
+      window_rows_.clear();
+      for (int32_t r = begin; r < end; ++r) {
+        window_rows_.push_back({rows_[r % g_.h.kernel], (r - g_.h.start(i)) * g_.w.kernel});
+      }
+      const Lanes to = target.from((i - tile.i.begin) * columns);
+      if (direct_) {
+        meet(tile, window_rows_, tagged_, to);
+      } else {
+        best_of_(window_rows_, true, to, columns, channels);
+      }
+    }
+  }
+
+  void store(const Tile& tile, const Lanes& result, int64_t plane, const PoolArgs& args, int64_t) const {
+    const int64_t channels = tile.channels.size();
+    const int64_t columns = tile.j.size();
+    const bool whole_rows = columns == g_.w.windows;
+    const int64_t rows = whole_rows ? tile.i.size() * columns : columns;
+    for (int64_t i = tile.i.begin; i < tile.i.end; ++i) {
+      const int64_t place =
+          plane * planes_.grid_plane + i * planes_.grid_row + tile.j.begin * planes_.lanes + tile.channels.begin;
+      const Lanes from = result.from((i - tile.i.begin) * columns);
+      if constexpr (kValues) {
+        pick<key_t>(kCarried ? from.value : from.key, {static_cast<key_t*>(args.values) + place, planes_.lanes}, 1,
+                    rows, channels);
+      }
+      if constexpr (kTags) {
+        narrow<tag_t>(from.tag, {args.offsets + place, planes_.lanes}, 0, rows, channels);
+        if (args.frames) narrow<tag_t>(from.tag, {args.frames + place, planes_.lanes}, kFrameShift, rows, channels);
+      }
+      if (whole_rows) break;
+    }
+  }
+
+ private:
+  // The frames' maximum in the tile's columns of map row r.
+  Lanes folded(const Tile& tile, const Frames& frames, int32_t r) {
+    const int64_t channels = tile.channels.size();
+    const int64_t pitch = planes_.lanes;
+    const value_t* row = map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane + r * planes_.map_row +
+                         first_column_ * pitch + tile.channels.begin;
+    if (Base::foldless(frames)) return {{const_cast<key_t*>(reinterpret_cast<const key_t*>(row)), pitch}, {}, {}};
+    const Lanes line = line_.at(r % g_.h.kernel * line_lanes_, channels);
+    Base::fold_rows(frames, {row, pitch}, line, end_column_ - first_column_, channels, planes_.map_row);
+    return line;
+  }
+
+  // The windows' columns in some rows of the map.
+  void meet(const Tile& tile, const Candidates& rows, bool tagged, const Lanes& target) {
+    for (int64_t j = tile.j.begin; j < tile.j.end;) {
+      const Range positions = inside(g_.w, j);
+      int64_t end = j + 1;
+      while (end < tile.j.end && inside(g_.w, end) == positions) ++end;
+      candidates_.clear();
+      for (const auto& row : rows) {
+        for (int64_t dc = positions.begin; dc < positions.end; ++dc) {
+          const Lanes column = row.lanes.from(j * g_.w.stride - g_.w.padding + dc - first_column_);
+          candidates_.push_back(
+              {column.pitched(g_.w.stride * row.lanes.key.pitch), row.number + static_cast<int32_t>(dc)});
+        }
+      }
+      best_of_(candidates_, tagged, target.from(j - tile.j.begin), end - j, tile.channels.size());
+      j = end;
+    }
+  }
+
+  const bool direct_;
+  const int64_t line_lanes_;
+  const int64_t across_lanes_;
+  int64_t first_column_ = 0;
+  int64_t end_column_ = 0;
+  Buffers line_;
+  Buffers across_;
+  std::vector<Lanes> rows_;  // of the map, prepared
+  Candidates window_rows_;
+  Candidates candidates_;
+};
+
+}  // namespace tased

@@ -1,0 +1,208 @@
+// Lanes selected by tags: a lane's value counts if its tag is a certain offset. Unpooling selects the window that
+// points to a position, its gradient the position to which a window points.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "lanes.h"
+
+namespace tased {
+
+// A tag that is no offset.
+constexpr int32_t kNoOffset = -1;
+
+template <class lane_t>
+using tag_of = typename IntOfSize<sizeof(lane_t)>::type;
+
+template <class lane_t>
+struct Source {
+  Rows<const lane_t> value;
+  Rows<const tag_of<lane_t>> tag;
+  int32_t offset;
+};
+
+// The last source whose tag is its offset, or with kSum the sum of them all in order; zero if there is none.
+// kContinued: the target holds what came before.
+template <class lane_t, bool kSum, int kSources, bool kContinued>
+struct SelectLoop {
+  using tag_t = tag_of<lane_t>;
+
+  struct Row {
+    const lane_t* value;
+    const tag_t* tag;
+    tag_t offset;
+  };
+
+  template <int n>
+  static TASED_INLINE void meet(const Row* rows, int64_t k, lane_t& result) {
+    if constexpr (n < kSources) {
+      const lane_t value = rows[n].value[k];
+      const bool mine = rows[n].tag[k] == rows[n].offset;
+      if constexpr (kSum) {
+        result += mine ? value : lane_t{};
+      } else {
+        result = mine ? value : result;
+      }
+      meet<n + 1>(rows, k, result);
+    }
+  }
+
+  static TASED_INLINE void run(const Source<lane_t>* sources, Rows<lane_t> target, int64_t rows, int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      Row row[kSources];
+#pragma GCC unroll 16
+      for (int n = 0; n < kSources; ++n) {
+        row[n] = {sources[n].value[r], sources[n].tag[r], static_cast<tag_t>(sources[n].offset)};
+      }
+      lane_t* to = target[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) {
+        lane_t result = kContinued ? to[k] : lane_t{};
+        meet<0>(row, k, result);
+        to[k] = result;
+      }
+    }
+  }
+};
+
+// The loops above for any number of sources, zero among them.
+template <class lane_t, bool kSum>
+class SelectOf {
+ public:
+  using Sources = std::vector<Source<lane_t>>;
+
+  void operator()(const Sources& sources, bool continued, Rows<lane_t> target, int64_t rows, int64_t lanes) const {
+    static const Loops first = make_loops<false>();
+    static const Loops next = make_loops<true>();
+    if (sources.empty() && !continued) {
+      for (int64_t r = 0; r < rows; ++r) std::fill_n(target[r], lanes, lane_t{});
+    }
+    const auto dense = [&](const Source<lane_t>& one) { return one.value.pitch == lanes && one.tag.pitch == lanes; };
+    if (rows > 1 && target.pitch == lanes && std::all_of(sources.begin(), sources.end(), dense)) {
+      lanes *= rows;
+      rows = 1;
+    }
+    for (size_t done = 0; done < sources.size();) {
+      const size_t count = std::min(sources.size() - done, kMost);
+      (continued ? next : first)[count](sources.data() + done, target, rows, lanes);
+      continued = true;
+      done += count;
+    }
+  }
+
+ private:
+  using Loop = void (*)(const Source<lane_t>*, Rows<lane_t>, int64_t, int64_t);
+  static constexpr size_t kMost = 4;
+  using Loops = std::array<Loop, kMost + 1>;
+
+  template <bool kContinued>
+  static Loops make_loops() {
+    return {nullptr, at_vector_level<SelectLoop<lane_t, kSum, 1, kContinued>>(),
+            at_vector_level<SelectLoop<lane_t, kSum, 2, kContinued>>(),
+            at_vector_level<SelectLoop<lane_t, kSum, 3, kContinued>>(),
+            at_vector_level<SelectLoop<lane_t, kSum, 4, kContinued>>()};
+  }
+};
+
+// Offsets as tags; with frames only those of one frame.
+template <class tag_t, bool kFrames>
+struct TagLoop {
+  static TASED_INLINE void run(Rows<const uint8_t> offsets, Rows<const uint8_t> frames, int32_t frame,
+                               Rows<tag_t> target, int64_t rows, int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const uint8_t* offset = offsets[r];
+      const uint8_t* from = frames[r];
+      tag_t* to = target[r];
+      const auto wanted = static_cast<uint8_t>(frame);
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) {
+        if constexpr (kFrames) {
+          to[k] = from[k] == wanted ? static_cast<tag_t>(offset[k]) : static_cast<tag_t>(kNoOffset);
+        } else {
+          to[k] = static_cast<tag_t>(offset[k]);
+        }
+      }
+    }
+  }
+};
+
+// A window that points where a later one, its rival, points as well has lost its position.
+template <class tag_t>
+struct LoseLoop {
+  static TASED_INLINE void run(const tag_t* tags, const tag_t* rivals, int32_t offset, int32_t rival_offset,
+                               tag_t* target, int64_t lanes) {
+    const auto own = static_cast<tag_t>(offset);
+    const auto other = static_cast<tag_t>(rival_offset);
+    TASED_INDEPENDENT
+    for (int64_t k = 0; k < lanes; ++k) {
+      const bool lost = (tags[k] == own) & (rivals[k] == other);
+      target[k] = lost ? static_cast<tag_t>(kNoOffset) : target[k];
+    }
+  }
+};
+
+template <class from_t, class to_t>
+struct ConvertLoop {
+  static TASED_INLINE void run(Rows<const from_t> source, Rows<to_t> target, int64_t rows, int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const from_t* from = source[r];
+      to_t* to = target[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) to[k] = static_cast<to_t>(from[k]);
+    }
+  }
+};
+
+// target[2 * k] = even[k], target[2 * k + 1] = odd[k].
+template <class from_t, class to_t>
+struct JoinLoop {
+  static TASED_INLINE void run(Rows<const from_t> even, Rows<const from_t> odd, Rows<to_t> target, int64_t rows,
+                               int64_t pairs) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const from_t* first = even[r];
+      const from_t* second = odd[r];
+      to_t* to = target[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < pairs; ++k) {
+        to[2 * k] = static_cast<to_t>(first[k]);
+        to[2 * k + 1] = static_cast<to_t>(second[k]);
+      }
+    }
+  }
+};
+
+// target[k * stride] = source[k].
+template <class from_t, class to_t>
+struct SpreadLoop {
+  static TASED_INLINE void run(Rows<const from_t> source, Rows<to_t> target, int64_t stride, int64_t rows,
+                               int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const from_t* from = source[r];
+      to_t* to = target[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) to[k * stride] = static_cast<to_t>(from[k]);
+    }
+  }
+};
+
+template <class tag_t>
+void make_tags(Rows<const uint8_t> offsets, Rows<const uint8_t> frames, int32_t frame, Rows<tag_t> target, int64_t rows,
+               int64_t lanes) {
+  static const auto plain = at_vector_level<TagLoop<tag_t, false>>();
+  static const auto of_frame = at_vector_level<TagLoop<tag_t, true>>();
+  (frames.data ? of_frame : plain)(offsets, frames, frame, target, rows, lanes);
+}
+
+template <class from_t, class to_t>
+void convert(Rows<const from_t> source, Rows<to_t> target, int64_t rows, int64_t lanes) {
+  static const auto loop = at_vector_level<ConvertLoop<from_t, to_t>>();
+  if (source.pitch == lanes && target.pitch == lanes) {
+    lanes *= rows;
+    rows = 1;
+  }
+  loop(source, target, rows, lanes);
+}
+
+}  // namespace tased
