@@ -33,109 +33,209 @@ std::vector<Rival> all_rivals(const PoolGeometry& g) {
   return rivals;
 }
 
+// What tiles of both layouts have in common.
 template <class lane_t>
-class Gather {
+class GatherBase {
+ protected:
   using tag_t = tag_of<lane_t>;
 
- public:
-  Gather(const PoolGeometry& geometry, const GatherArgs& args)
+  GatherBase(const PoolGeometry& geometry, const GatherArgs& args)
       : g_(geometry),
         planes_(geometry),
         args_(args),
-        lanes_(planes_.lanes),
-        rows_below_((geometry.h.kernel - 1) / geometry.h.stride),
-        margin_((geometry.w.kernel - 1) / geometry.w.stride * lanes_),
-        tags_pitch_(planes_.grid_row + 2 * margin_),
-        tags_rows_(rows_below_ + 1),
-        tags_(tags_rows_ * tags_pitch_),
-        kept_(tags_pitch_) {
+        rows_below_(args.winners_only ? (geometry.h.kernel - 1) / geometry.h.stride : 0),
+        columns_beside_((geometry.w.kernel - 1) / geometry.w.stride) {
     if (args.winners_only) rivals_ = all_rivals(geometry);
-    std::fill_n(tags_.data(), tags_rows_ * tags_pitch_, static_cast<tag_t>(kNoOffset));
-    if (g_.channels_last) return;
-    pitch_ = g_.w.windows + (g_.w.kernel - 1) / g_.w.stride;
+  }
+
+  Rows<const uint8_t> bytes(const uint8_t* data, int64_t plane, int64_t i) const {
+    return {data ? data + plane * planes_.grid_plane + i * planes_.grid_row : nullptr, planes_.grid_row};
+  }
+  const lane_t* map(int64_t plane, int32_t frame) const {
+    return static_cast<const lane_t*>(args_.map) + (plane / g_.t.windows * g_.t.size + frame) * planes_.map_plane;
+  }
+  lane_t* values(int64_t plane, int64_t i) const {
+    return static_cast<lane_t*>(args_.values) + plane * planes_.grid_plane + i * planes_.grid_row;
+  }
+  int32_t first_offset(int32_t dt) const { return args_.frames ? 0 : dt * g_.window_area(); }
+
+  static void lose(const tag_t* tags, const tag_t* rivals, const Rival& rival, tag_t* kept, int64_t lanes) {
+    static const auto loop = at_vector_level<LoseLoop<tag_t>>();
+    loop(tags, rivals, rival.own, rival.offset, kept, lanes);
+  }
+
+  const PoolGeometry g_;
+  const Planes planes_;
+  const GatherArgs args_;
+  const int64_t rows_below_;      // rows of windows that may be rivals of a row
+  const int64_t columns_beside_;  // and columns
+  std::vector<Rival> rivals_;
+  SelectOf<lane_t, false> select_;
+  typename SelectOf<lane_t, false>::Sources sources_;
+};
+
+// Contiguous maps. Lanes are windows, whole rows of them; around the grid are windows that point nowhere, and the map's
+// rows are sorted by the phases of rows and columns, zero beside them.
+template <class lane_t>
+class ContiguousGather : GatherBase<lane_t> {
+  using Base = GatherBase<lane_t>;
+  using Base::args_;
+  using Base::columns_beside_;
+  using Base::g_;
+  using Base::planes_;
+  using Base::rivals_;
+  using Base::rows_below_;
+  using Base::select_;
+  using Base::sources_;
+  using typename Base::tag_t;
+
+ public:
+  ContiguousGather(const PoolGeometry& geometry, const GatherArgs& args, int64_t most_rows)
+      : Base(geometry, args), pitch_(g_.w.windows + 2 * columns_beside_) {
     for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
       const Phase columns(g_.w, phase);
       pitch_ = std::max(pitch_, columns.place + columns.count);
     }
-    run_ = g_.h.kernel * pitch_;
-    sorted_.reset(phases(g_.w) * run_);
-    std::fill_n(sorted_.data(), phases(g_.w) * run_, lane_t{});
+    phase_ = (most_rows + (g_.h.kernel - 1) / g_.h.stride + 1) * pitch_;
+    const int64_t tags = (most_rows + rows_below_ + 1) * pitch_ + columns_beside_;
+    tags_.reset(tags);
+    kept_.reset(tags);
+    sorted_.reset(phases(g_.h) * phases(g_.w) * phase_);
+    taken_.reset(most_rows * pitch_);
+    std::fill_n(tags_.data(), tags, static_cast<tag_t>(kNoOffset));
+    std::fill_n(sorted_.data(), phases(g_.h) * phases(g_.w) * phase_, lane_t{});
   }
 
-  // Row i of the windows in `plane` of the grid. Rows of a plane come in ascending order.
-  void operator()(int64_t plane, int32_t i) {
+  // Rows begin … end - 1 of the windows in `plane` of the grid.
+  void operator()(int64_t plane, int64_t begin, int64_t end) {
     const auto t = static_cast<int32_t>(plane % g_.t.windows);
-    const int64_t volume = plane / g_.t.windows;
-    lane_t* target = static_cast<lane_t*>(args_.values) + plane * planes_.grid_plane + i * planes_.grid_row;
+    const int64_t lanes = (end - begin) * pitch_;
     bool started = false;
     for (int32_t frame = g_.t.begin(t); frame < g_.t.end(t); ++frame) {
       const int32_t dt = frame - g_.t.start(t);
-      const Rows<const tag_t> tags{prepare(plane, i, dt, !started), 0};
-      const lane_t* map = static_cast<const lane_t*>(args_.map) + (volume * g_.t.size + frame) * planes_.map_plane;
-      const int32_t first_offset = args_.frames ? 0 : dt * g_.window_area();
-      if (g_.channels_last) {
-        take_channels(map, i, first_offset, tags.data, started, target);
-      } else {
-        take_windows(map, plane * g_.t.size + frame, i, first_offset, tags.data, started, target);
+      if (!started || args_.frames) prepare(plane, begin, end, dt);
+      sort(Base::map(plane, frame), begin, end);
+      sources_.clear();
+      for (int32_t dr = 0; dr < g_.h.kernel; ++dr) {
+        for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
+          const lane_t* values =
+              sorted(dr % g_.h.stride, dc % g_.w.stride).from(dr / g_.h.stride, dc / g_.w.stride).data;
+          sources_.push_back({{values, lanes},
+                              {kept_.data() + columns_beside_, lanes},
+                              Base::first_offset(dt) + dr * g_.w.kernel + dc});
+        }
       }
+      select_(sources_, started, {taken_.data(), lanes}, 1, lanes);
       started = true;
+    }
+    pick<lane_t>({taken_.data(), pitch_}, {Base::values(plane, begin), planes_.grid_row}, 1, end - begin,
+                 planes_.grid_row);
+  }
+
+ private:
+  Rows<lane_t> sorted(int64_t row_phase, int64_t column_phase) const {
+    return {sorted_.data() + (row_phase * phases(g_.w) + column_phase) * phase_, pitch_};
+  }
+
+  void prepare(int64_t plane, int64_t begin, int64_t end, int32_t dt) {
+    const Rows<tag_t> tags{tags_.data(), pitch_};
+    const int64_t there = std::min<int64_t>(end + rows_below_, g_.h.windows) - begin;
+    make_tags<tag_t>(Base::bytes(args_.offsets, plane, begin), Base::bytes(args_.frames, plane, begin), dt,
+                     tags.from(0, columns_beside_), there, g_.w.windows);
+    std::fill(tags[there], tags[end + rows_below_ - begin], static_cast<tag_t>(kNoOffset));
+    std::copy_n(tags.data, (end - begin) * pitch_ + columns_beside_, kept_.data());
+    for (const Rival& rival : rivals_) {
+      const int64_t lane = columns_beside_;
+      Base::lose(tags.data + lane, tags[rival.i] + lane + rival.j, rival, kept_.data() + lane, (end - begin) * pitch_);
+    }
+  }
+
+  void sort(const lane_t* map, int64_t begin, int64_t end) {
+    for (int64_t row_phase = 0; row_phase < phases(g_.h); ++row_phase) {
+      // Row m of the phase is row first + m * stride of the map.
+      const int64_t first = begin * g_.h.stride - g_.h.padding + row_phase;
+      const int64_t wanted = end - begin + (g_.h.kernel - 1 - row_phase) / g_.h.stride;
+      const int64_t above = std::min(wanted, first < 0 ? (-first + g_.h.stride - 1) / g_.h.stride : 0);
+      const int64_t on_map = first < g_.h.size ? (g_.h.size - 1 - first) / g_.h.stride + 1 : 0;
+      const int64_t below = std::max(above, std::min(wanted, on_map));
+      for (int64_t column_phase = 0; column_phase < phases(g_.w); ++column_phase) {
+        const Rows<lane_t> target = sorted(row_phase, column_phase);
+        std::fill(target[0], target[above], lane_t{});
+        std::fill(target[below], target[wanted], lane_t{});
+        const Phase columns(g_.w, column_phase);
+        if (below == above || columns.count == 0) continue;
+        pick<lane_t>(
+            {map + (first + above * g_.h.stride) * planes_.map_row + columns.first, g_.h.stride * planes_.map_row},
+            target.from(above, columns.place), g_.w.stride, below - above, columns.count);
+      }
+    }
+  }
+
+  int64_t pitch_;  // of rows of windows and of a phase's rows
+  int64_t phase_;  // lanes of a phase
+  Buffer<tag_t> tags_;
+  Buffer<tag_t> kept_;
+  Buffer<lane_t> sorted_;
+  Buffer<lane_t> taken_;
+};
+
+// Channels-last maps. Lanes are channels, those of a row of windows side by side.
+template <class lane_t>
+class ChannelsLastGather : GatherBase<lane_t> {
+  using Base = GatherBase<lane_t>;
+  using Base::args_;
+  using Base::columns_beside_;
+  using Base::g_;
+  using Base::planes_;
+  using Base::rivals_;
+  using Base::rows_below_;
+  using Base::select_;
+  using Base::sources_;
+  using typename Base::tag_t;
+
+ public:
+  ChannelsLastGather(const PoolGeometry& geometry, const GatherArgs& args, int64_t)
+      : Base(geometry, args),
+        margin_(columns_beside_ * planes_.lanes),
+        pitch_(planes_.grid_row + 2 * margin_),
+        tags_((rows_below_ + 1) * pitch_),
+        kept_(planes_.grid_row) {
+    std::fill_n(tags_.data(), (rows_below_ + 1) * pitch_, static_cast<tag_t>(kNoOffset));
+  }
+
+  void operator()(int64_t plane, int64_t begin, int64_t end) {
+    const auto t = static_cast<int32_t>(plane % g_.t.windows);
+    int64_t prepared = begin;
+    for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
+      bool started = false;
+      for (int32_t frame = g_.t.begin(t); frame < g_.t.end(t); ++frame) {
+        const int32_t dt = frame - g_.t.start(t);
+        if (args_.frames) prepared = i;
+        if (!started || args_.frames) prepare(plane, i, dt, prepared);
+        take(Base::map(plane, frame), i, Base::first_offset(dt), started, Base::values(plane, i));
+        started = true;
+      }
     }
   }
 
  private:
-  tag_t* tags_row(int64_t i) const { return tags_.data() + i % tags_rows_ * tags_pitch_ + margin_; }
+  tag_t* tags_row(int64_t i) const { return tags_.data() + i % (rows_below_ + 1) * pitch_ + margin_; }
 
-  // Tags of window row i, those of windows that have lost taken out.
-  const tag_t* prepare(int64_t plane, int32_t i, int32_t dt, bool first) {
-    if (!first && !args_.frames) return kept_.data() + margin_;
-    const int64_t last = std::min<int64_t>(i + (args_.winners_only ? rows_below_ : 0), g_.h.windows - 1);
-    if (plane != plane_ || i < i_ || args_.frames) prepared_ = i;
-    plane_ = plane;
-    i_ = i;
-    for (; prepared_ <= last; ++prepared_) {
-      const int64_t place = plane * planes_.grid_plane + prepared_ * planes_.grid_row;
-      make_tags<tag_t>({args_.offsets + place, 0}, {args_.frames ? args_.frames + place : nullptr, 0}, dt,
-                       {tags_row(prepared_), 0}, 1, planes_.grid_row);
+  // Tags of row i without those that have lost; the rows before `prepared` have tags already.
+  void prepare(int64_t plane, int64_t i, int32_t dt, int64_t& prepared) {
+    for (; prepared <= std::min<int64_t>(i + rows_below_, g_.h.windows - 1); ++prepared) {
+      make_tags<tag_t>(Base::bytes(args_.offsets, plane, prepared), Base::bytes(args_.frames, plane, prepared), dt,
+                       {tags_row(prepared), 0}, 1, planes_.grid_row);
     }
-    const tag_t* tags = tags_row(i);
-    tag_t* kept = kept_.data() + margin_;
-    std::copy_n(tags, planes_.grid_row, kept);
-    static const auto lose = at_vector_level<LoseLoop<tag_t>>();
+    std::copy_n(tags_row(i), planes_.grid_row, kept_.data());
     for (const Rival& rival : rivals_) {
       if (i + rival.i >= g_.h.windows) continue;
-      lose(tags, tags_row(i + rival.i) + rival.j * lanes_, rival.own, rival.offset, kept, planes_.grid_row);
+      Base::lose(tags_row(i), tags_row(i + rival.i) + rival.j * planes_.lanes, rival, kept_.data(), planes_.grid_row);
     }
-    return kept;
   }
 
-  // Contiguous: rows of the map, their columns sorted by phase, are brought into a ring as the windows come to them.
-  void take_windows(const lane_t* map, int64_t id, int32_t i, int32_t first_offset, const tag_t* tags, bool started,
-                    lane_t* target) {
-    if (id != map_id_ || i < map_i_) map_rows_ = 0;
-    map_id_ = id;
-    map_i_ = i;
-    for (int64_t r = std::max<int64_t>(map_rows_, g_.h.begin(i)); r < g_.h.end(i); ++r) {
-      for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
-        const Phase columns(g_.w, phase);
-        if (columns.count == 0) continue;
-        pick<lane_t>({map + r * planes_.map_row + columns.first, 0},
-                     {sorted_.data() + phase * run_ + r % g_.h.kernel * pitch_ + columns.place, 0}, g_.w.stride, 1,
-                     columns.count);
-      }
-    }
-    map_rows_ = g_.h.end(i);
-    sources_.clear();
-    for (int32_t r = g_.h.begin(i); r < g_.h.end(i); ++r) {
-      for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
-        const lane_t* values = sorted_.data() + dc % g_.w.stride * run_ + r % g_.h.kernel * pitch_ + dc / g_.w.stride;
-        sources_.push_back({{values, 0}, {tags, 0}, first_offset + (r - g_.h.start(i)) * g_.w.kernel + dc});
-      }
-    }
-    select_(sources_, started, {target, 0}, 1, g_.w.windows);
-  }
-
-  void take_channels(const lane_t* map, int32_t i, int32_t first_offset, const tag_t* tags, bool started,
-                     lane_t* target) {
+  void take(const lane_t* map, int32_t i, int32_t first_offset, bool started, lane_t* target) {
+    const int64_t channels = planes_.lanes;
     for (int32_t j = 0; j < g_.w.windows;) {
       const int32_t begin = g_.w.begin(j) - g_.w.start(j);
       const int32_t end = g_.w.end(j) - g_.w.start(j);
@@ -147,50 +247,34 @@ class Gather {
       sources_.clear();
       for (int32_t r = g_.h.begin(i); r < g_.h.end(i); ++r) {
         for (int32_t dc = begin; dc < end; ++dc) {
-          const lane_t* values = map + r * planes_.map_row + (g_.w.start(j) + dc) * lanes_;
-          sources_.push_back({{values, g_.w.stride * lanes_},
-                              {tags + j * lanes_, lanes_},
+          const lane_t* values = map + r * planes_.map_row + (g_.w.start(j) + dc) * channels;
+          sources_.push_back({{values, g_.w.stride * channels},
+                              {kept_.data() + j * channels, channels},
                               first_offset + (r - g_.h.start(i)) * g_.w.kernel + dc});
         }
       }
-      select_(sources_, started, {target + j * lanes_, lanes_}, count, lanes_);
+      select_(sources_, started, {target + j * channels, channels}, count, channels);
       j += count;
     }
   }
 
-  const PoolGeometry g_;
-  const Planes planes_;
-  const GatherArgs args_;
-  const int64_t lanes_;
-  const int64_t rows_below_;  // rows of windows that may have rivals of a row
-  const int64_t margin_;      // tags beside a row, which point nowhere
-  const int64_t tags_pitch_;
-  const int64_t tags_rows_;
+  const int64_t margin_;  // tags beside a row, which point nowhere
+  const int64_t pitch_;
   Buffer<tag_t> tags_;
   Buffer<tag_t> kept_;
-  std::vector<Rival> rivals_;
-  int64_t pitch_ = 0;
-  int64_t run_ = 0;
-  Buffer<lane_t> sorted_;
-  int64_t plane_ = -1;
-  int64_t i_ = 0;
-  int64_t prepared_ = 0;  // rows of tags before this one are there
-  int64_t map_id_ = -1;
-  int64_t map_i_ = 0;
-  int64_t map_rows_ = 0;  // and rows of the map
-  SelectOf<lane_t, false> select_;
-  typename SelectOf<lane_t, false>::Sources sources_;
 };
 
-template <class lane_t>
-void gather_rows(const PoolGeometry& g, const GatherArgs& args) {
+template <class Gather>
+void gather_rows(const PoolGeometry& g, const GatherArgs& args, int64_t element_size) {
   const Planes planes(g);
-  const int64_t rows = planes.volumes * g.t.windows * g.h.windows;
-  const int64_t bytes = planes.map_row * std::min(g.h.stride, g.h.kernel) * static_cast<int64_t>(sizeof(lane_t));
-  parallel_rows(rows, bytes, [&](int64_t begin, int64_t end) {
-    Gather<lane_t> gather(g, args);
-    for (int64_t row = begin; row < end; ++row) {
-      gather(row / g.h.windows, static_cast<int32_t>(row % g.h.windows));
+  const int64_t row_bytes = planes.map_row * g.h.stride * element_size;
+  const int64_t most = std::clamp<int64_t>(kTileBytes / row_bytes, 1, g.h.windows);
+  const int64_t tiles = (g.h.windows + most - 1) / most;
+  parallel_rows(planes.volumes * g.t.windows * tiles, most * row_bytes, [&](int64_t begin, int64_t end) {
+    Gather gather(g, args, most);
+    for (int64_t unit = begin; unit < end; ++unit) {
+      const int64_t first = unit % tiles * most;
+      gather(unit / tiles, first, std::min<int64_t>(first + most, g.h.windows));
     }
   });
 }
@@ -199,7 +283,14 @@ void gather_rows(const PoolGeometry& g, const GatherArgs& args) {
 
 // Values are only copied, so half types share one kernel.
 void Cpu::gather(const PoolGeometry& geometry, ScalarType dtype, const GatherArgs& args, int) {
-  dispatch(dtype, [&](auto zero) { gather_rows<typename Lane<decltype(zero)>::value_t>(geometry, args); });
+  dispatch(dtype, [&](auto zero) {
+    using lane_t = typename Lane<decltype(zero)>::value_t;
+    if (geometry.channels_last) {
+      gather_rows<ChannelsLastGather<lane_t>>(geometry, args, sizeof(lane_t));
+    } else {
+      gather_rows<ContiguousGather<lane_t>>(geometry, args, sizeof(lane_t));
+    }
+  });
 }
 
 }  // namespace tased

@@ -85,8 +85,10 @@ class SelectOf {
       rows = 1;
     }
     for (size_t done = 0; done < sources.size();) {
-      const size_t count = std::min(sources.size() - done, kMost);
-      (continued ? next : first)[count](sources.data() + done, target, rows, lanes);
+      const Loops& loops = continued ? next : first;
+      size_t count = std::min(sources.size() - done, kMost);
+      while (loops[count] == nullptr) --count;
+      loops[count](sources.data() + done, target, rows, lanes);
       continued = true;
       done += count;
     }
@@ -94,15 +96,18 @@ class SelectOf {
 
  private:
   using Loop = void (*)(const Source<lane_t>*, Rows<lane_t>, int64_t, int64_t);
-  static constexpr size_t kMost = 4;
-  using Loops = std::array<Loop, kMost + 1>;
+  static constexpr size_t kMost = 9;
+  using Loops = std::array<Loop, kMost + 1>;  // by the number of sources; null where there is none
 
   template <bool kContinued>
   static Loops make_loops() {
-    return {nullptr, at_vector_level<SelectLoop<lane_t, kSum, 1, kContinued>>(),
-            at_vector_level<SelectLoop<lane_t, kSum, 2, kContinued>>(),
-            at_vector_level<SelectLoop<lane_t, kSum, 3, kContinued>>(),
-            at_vector_level<SelectLoop<lane_t, kSum, 4, kContinued>>()};
+    Loops loops{};
+    loops[1] = at_vector_level<SelectLoop<lane_t, kSum, 1, kContinued>>();
+    loops[2] = at_vector_level<SelectLoop<lane_t, kSum, 2, kContinued>>();
+    loops[3] = at_vector_level<SelectLoop<lane_t, kSum, 3, kContinued>>();
+    loops[4] = at_vector_level<SelectLoop<lane_t, kSum, 4, kContinued>>();
+    loops[9] = at_vector_level<SelectLoop<lane_t, kSum, 9, kContinued>>();
+    return loops;
   }
 };
 
