@@ -47,23 +47,31 @@ struct Windows {
   Window w;
 };
 
-inline std::string shape_text(const int64_t* sizes, size_t count) {
-  std::ostringstream text;
-  text << "[";
-  for (size_t i = 0; i < count; ++i) text << (i ? ", " : "") << sizes[i];
-  text << "]";
-  return text.str();
+// Parts of a message are written only if the message is: a call that is right must not pay for it.
+struct ShapeText {
+  const int64_t* sizes;
+  size_t count;
+};
+inline ShapeText shape_text(const Tensor& tensor) { return {tensor.sizes().data(), tensor.sizes().size()}; }
+inline ShapeText shape_text(const std::vector<int64_t>& sizes) { return {sizes.data(), sizes.size()}; }
+
+inline std::ostream& operator<<(std::ostream& out, const ShapeText& shape) {
+  out << "[";
+  for (size_t i = 0; i < shape.count; ++i) out << (i ? ", " : "") << shape.sizes[i];
+  return out << "]";
 }
 
-inline std::string shape_text(const Tensor& tensor) { return shape_text(tensor.sizes().data(), tensor.sizes().size()); }
+struct PairText {
+  int64_t rows;
+  int64_t columns;
+};
+inline PairText pair_text(int64_t rows, int64_t columns) { return {rows, columns}; }
 
-inline std::string pair_text(int64_t rows, int64_t columns) {
-  std::ostringstream text;
-  text << "(" << rows << ", " << columns << ")";
-  return text.str();
+inline std::ostream& operator<<(std::ostream& out, const PairText& pair) {
+  return out << "(" << pair.rows << ", " << pair.columns << ")";
 }
 
-inline std::string dtype_text(ScalarType dtype) {
+inline const char* dtype_text(ScalarType dtype) {
   switch (dtype) {
     case ScalarType::Float: return "float32";
     case ScalarType::Double: return "float64";
@@ -129,21 +137,32 @@ inline void check_byte(const Tensor& tensor, const char* name) {
   check(tensor.scalar_type() == ScalarType::Byte, name, " must be uint8, but got ", dtype_text(tensor.scalar_type()));
 }
 
-inline std::string device_text(const Tensor& tensor) {
-  return tensor.is_cpu() ? "cpu" : "cuda:" + std::to_string(tensor.get_device_index());
+struct DeviceText {
+  bool is_cpu;
+  int32_t index;
+};
+inline DeviceText device_text(const Tensor& tensor) {
+  return {tensor.is_cpu(), static_cast<int32_t>(tensor.get_device_index())};
+}
+
+inline std::ostream& operator<<(std::ostream& out, const DeviceText& device) {
+  return device.is_cpu ? out << "cpu" : out << "cuda:" << device.index;
 }
 
 inline void check_same_device(const Tensor& first, const char* first_name, const Tensor& second,
                               const char* second_name) {
-  check(device_text(first) == device_text(second), second_name, " must be on the device of ", first_name, ", ",
-        device_text(first), ", but is on ", device_text(second));
+  const DeviceText ours = device_text(first);
+  const DeviceText theirs = device_text(second);
+  check(ours.is_cpu == theirs.is_cpu && (ours.is_cpu || ours.index == theirs.index), second_name,
+        " must be on the device of ", first_name, ", ", ours, ", but is on ", theirs);
 }
 
-inline void check_same_shape(const Tensor& tensor, const char* name, const std::vector<int64_t>& expected,
-                             const std::string& why) {
+template <class... Parts>
+void check_same_shape(const Tensor& tensor, const char* name, const std::vector<int64_t>& expected,
+                      const Parts&... why) {
   const auto sizes = tensor.sizes();
   check(sizes.size() == expected.size() && std::equal(expected.begin(), expected.end(), sizes.data()), name,
-        " must have shape ", shape_text(expected.data(), expected.size()), ", ", why, ", but got ", shape_text(tensor));
+        " must have shape ", shape_text(expected), ", ", why..., ", but got ", shape_text(tensor));
 }
 
 // The windows themselves, before any map is known. `stock` names the torch layer that serves what a byte cannot tell.

@@ -20,9 +20,14 @@ inline const uint8_t* const_bytes(const Tensor& tensor) { return static_cast<con
 
 template <class Backend>
 struct Operators {
-  static std::tuple<Tensor, Tensor, Tensor> pool(Scan scan, const Tensor& input, const char* name,
-                                                 const Windows& windows, bool ceil_mode, bool keep_values,
-                                                 bool keep_offsets, bool keep_frames) {
+  struct Pooled {  // what was asked for
+    std::optional<Tensor> values;
+    std::optional<Tensor> offsets;
+    std::optional<Tensor> frames;
+  };
+
+  static Pooled pool(Scan scan, const Tensor& input, const char* name, const Windows& windows, bool ceil_mode,
+                     bool keep_values, bool keep_offsets, bool keep_frames) {
     check_floating(input, name);
     const Map map = map_of(input, name);
     check_windows(windows, scan == Scan::kVolume, "torch.nn.MaxPool3d");
@@ -30,40 +35,43 @@ struct Operators {
     const bool temporal_ceil_mode = ceil_mode && scan == Scan::kVolume;
     const PoolGeometry geometry = pool_geometry(input, map, name, windows, ceil_mode, temporal_ceil_mode);
     const auto shape = map.shape(geometry.t.windows, geometry.h.windows, geometry.w.windows);
-    const auto output = [&](bool keep, ScalarType dtype) {
-      return keep ? empty_map(input, shape, dtype, map.channels_last) : empty_bytes(input);
+    Pooled pooled;
+    const auto output = [&](bool keep, std::optional<Tensor>& result, ScalarType dtype) -> void* {
+      if (!keep) return nullptr;
+      result = empty_map(input, shape, dtype, map.channels_last);
+      return result->mutable_data_ptr();
     };
-    Tensor values = output(keep_values, input.scalar_type());
-    Tensor offsets = output(keep_offsets, ScalarType::Byte);
-    Tensor frames = output(keep_frames, ScalarType::Byte);
+    void* values = output(keep_values, pooled.values, input.scalar_type());
+    auto* offsets = static_cast<uint8_t*>(output(keep_offsets, pooled.offsets, ScalarType::Byte));
+    auto* frames = static_cast<uint8_t*>(output(keep_frames, pooled.frames, ScalarType::Byte));
     if (geometry.grid_numel() > 0) {
       const Tensor source = dense(input, map.channels_last);
-      const PoolArgs args{scan, source.const_data_ptr(), keep_values ? values.mutable_data_ptr() : nullptr,
-                          keep_offsets ? bytes(offsets) : nullptr, keep_frames ? bytes(frames) : nullptr};
+      const PoolArgs args{scan, source.const_data_ptr(), values, offsets, frames};
       Backend::pool(geometry, input.scalar_type(), args, input.get_device_index());
     }
-    return {std::move(values), std::move(offsets), std::move(frames)};
+    return pooled;
   }
 
   static Tensor aux_pool(const Tensor& z, int64_t kt, int64_t st, int64_t kh, int64_t kw, int64_t sh, int64_t sw,
                          int64_t ph, int64_t pw, bool ceil_mode) {
     const Windows windows{{kt, st, 0}, {kh, sh, ph}, {kw, sw, pw}};
-    return std::get<1>(pool(Scan::kTemporalFirst, z, "z", windows, ceil_mode, false, true, false));
+    return *pool(Scan::kTemporalFirst, z, "z", windows, ceil_mode, false, true, false).offsets;
   }
 
   static std::tuple<Tensor, Tensor, Tensor> aux_max_pool(const Tensor& z, int64_t kt, int64_t st, int64_t kh,
                                                          int64_t kw, int64_t sh, int64_t sw, int64_t ph, int64_t pw,
                                                          bool ceil_mode, bool keep_frames) {
     const Windows windows{{kt, st, 0}, {kh, sh, ph}, {kw, sw, pw}};
-    return pool(Scan::kTemporalFirst, z, "z", windows, ceil_mode, true, true, keep_frames);
+    const Pooled pooled = pool(Scan::kTemporalFirst, z, "z", windows, ceil_mode, true, true, keep_frames);
+    return {*pooled.values, *pooled.offsets, pooled.frames ? *pooled.frames : empty_bytes(z)};
   }
 
   static std::tuple<Tensor, Tensor> max_pool3d(const Tensor& x, int64_t kt, int64_t st, int64_t pt, int64_t kh,
                                                int64_t kw, int64_t sh, int64_t sw, int64_t ph, int64_t pw,
                                                bool ceil_mode, bool keep_offsets) {
     const Windows windows{{kt, st, pt}, {kh, sh, ph}, {kw, sw, pw}};
-    auto [values, offsets, frames] = pool(Scan::kVolume, x, "x", windows, ceil_mode, true, keep_offsets, false);
-    return {std::move(values), std::move(offsets)};
+    const Pooled pooled = pool(Scan::kVolume, x, "x", windows, ceil_mode, true, keep_offsets, false);
+    return {*pooled.values, pooled.offsets ? *pooled.offsets : empty_bytes(x)};
   }
 
   // max_unpool and the gradient of the poolings: from the pooled grid to the map.
@@ -147,7 +155,7 @@ struct Operators {
     check_windows(windows, false, "torch.nn.MaxPool3d and torch.nn.MaxUnpool3d");
     const PoolGeometry geometry = pool_geometry(z_enc, map, "z_enc", windows, false, false);
     const auto grid_shape = map.shape(geometry.t.windows, geometry.h.windows, geometry.w.windows);
-    check_same_shape(z_dec, "z_dec", grid_shape, "to which z_enc of shape " + shape_text(z_enc) + " is pooled");
+    check_same_shape(z_dec, "z_dec", grid_shape, "to which z_enc of shape ", shape_text(z_enc), " is pooled");
     Tensor unpooled =
         empty_map(z_enc, map.shape(geometry.t.windows, map.h(), map.w()), z_enc.scalar_type(), map.channels_last);
     Tensor switches =
