@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -384,6 +385,8 @@ class _Mappable(Function):
 
     def __init_subclass__(cls) -> None:
         setattr(cls, "vmap", staticmethod(partial(_vmap, cls.apply)))  # noqa: B010 (typed as a method)
+        # PyTorch asks for it in every call, and finding it out takes a third of the call.
+        setattr(cls.forward, "__signature__", inspect.signature(cls.forward))  # noqa: B010
 
 
 class _ScatterWindows(_Mappable):
@@ -444,23 +447,23 @@ class _MaxUnpool(_Mappable):
 
 
 class _Pool(_Mappable):
-    """A pooling's values and, undifferentiable, its offsets and frames; its derivative gathers at them."""
+    """A pooling's values and, undifferentiable, its offsets and, but for volumes, frames; its derivative gathers at them."""
 
     @staticmethod
-    def forward(x: Tensor, windows: Windows, ceil_mode: bool, volume: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(x: Tensor, windows: Windows, ceil_mode: bool, volume: bool) -> tuple[Tensor, ...]:
         if volume:
-            return (*ops.max_pool3d(x, *windows, ceil_mode, True), _empty_bytes(x))
+            return ops.max_pool3d(x, *windows, ceil_mode, True)
         kt, st, _, *spatial = windows
         return ops.aux_max_pool(x, kt, st, *spatial, ceil_mode, True)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
-        x, ctx.windows, _, ctx.volume = inputs
-        _, offsets, frames = output
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        x, ctx.windows, _, volume = inputs
+        bytes_ = output[1:]
         ctx.size = tuple(x.shape[-3:])
-        ctx.mark_non_differentiable(offsets, frames)
+        ctx.mark_non_differentiable(*bytes_)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(offsets, None if ctx.volume else frames)
+        ctx.save_for_backward(*bytes_, *([None] if volume else []))
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor | None, *_: None) -> tuple[Tensor | None, ...]:
