@@ -214,28 +214,25 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   // Where every row has as many columns as its windows' strides, all rows are one.
   void sort_evenly(int64_t rows) {
     const int64_t lanes = rows * pitch_;
-    Lanes sorted[2];
-    int64_t used = 0;
-    std::vector<Lanes>& phase = phases_;
-    phase.assign(g_.w.stride, {});
-    (void)sorted;
+    int64_t used = 0;  // runs
+    phases_.assign(g_.w.stride, {});
     for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
       const int64_t column = dc - g_.w.padding;
       const int64_t f = ((column % g_.w.stride) + g_.w.stride) % g_.w.stride;
       const int64_t shift = (column - f) / g_.w.stride;
-      if (phase[f].key.data == nullptr) {
+      if (phases_[f].key.data == nullptr) {
         if (g_.w.stride == 1) {
-          phase[f] = source_;
+          phases_[f] = source_;
         } else {
-          phase[f] = sorted_.at(used++ * run_, pitch_);
-          for_each(source_, phase[f],
+          phases_[f] = sorted_.at(used++ * run_, pitch_);
+          for_each(source_, phases_[f],
                    [&](auto from, auto to, auto) { pick(read_only(from.from(0, f)), to, g_.w.stride, 1, lanes); });
         }
       }
-      Lanes one = phase[f].pitched(pitch_);
+      Lanes one = phases_[f].pitched(pitch_);
       if (shift != 0) {
         one = sorted_.at(used++ * run_, pitch_);
-        for_each(phase[f], one, [&](auto from, auto to, auto lowest) {
+        for_each(phases_[f], one, [&](auto from, auto to, auto lowest) {
           const int64_t before = std::min(std::max<int64_t>(-shift, 0), pitch_);
           const int64_t after = std::min(std::max<int64_t>(shift, 0), pitch_);
           if (before < lanes && after < lanes) {

@@ -118,12 +118,12 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
     std::fill(tags[end - top], tags[rows + rows_behind_], static_cast<tag_t>(kNoOffset));
     if (begin == end) return;
     const int64_t column = columns_behind_ - first_column_;
+    const int64_t columns = std::min<int64_t>(g_.w.windows, pitch_ - column);  // further ones begin beyond the map
     make_tags<tag_t>(Base::bytes(args_.offsets, Base::offsets_plane(plane), begin),
-                     Base::bytes(args_.frames, plane, begin), dt, tags.from(begin - top, column), end - begin,
-                     g_.w.windows);
+                     Base::bytes(args_.frames, plane, begin), dt, tags.from(begin - top, column), end - begin, columns);
     convert<stored_t, lane_t>({Base::values(plane, begin), planes_.grid_row},
                               Rows<lane_t>{values_.data() + place, pitch_}.from(begin - top, column), end - begin,
-                              g_.w.windows);
+                              columns);
   }
 
   // The windows that meet positions of these phases, in ascending order.
