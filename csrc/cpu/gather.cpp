@@ -158,15 +158,26 @@ class ContiguousGather : GatherBase<lane_t> {
       const int64_t above = std::min(wanted, first < 0 ? (-first + g_.h.stride - 1) / g_.h.stride : 0);
       const int64_t on_map = first < g_.h.size ? (g_.h.size - 1 - first) / g_.h.stride + 1 : 0;
       const int64_t below = std::max(above, std::min(wanted, on_map));
+      const Rows<const lane_t> source{map + (first + above * g_.h.stride) * planes_.map_row,
+                                      g_.h.stride * planes_.map_row};
+      const auto target = [&](int64_t column) {
+        return sorted(row_phase, (column + g_.w.padding) % g_.w.stride)
+            .from(above, (column + g_.w.padding) / g_.w.stride);
+      };
       for (int64_t column_phase = 0; column_phase < phases(g_.w); ++column_phase) {
-        const Rows<lane_t> target = sorted(row_phase, column_phase);
-        std::fill(target[0], target[above], lane_t{});
-        std::fill(target[below], target[wanted], lane_t{});
+        const Rows<lane_t> rows = sorted(row_phase, column_phase);
+        std::fill(rows[0], rows[above], lane_t{});
+        std::fill(rows[below], rows[wanted], lane_t{});
+      }
+      if (below == above) continue;
+      if (g_.w.stride == 2 && phases(g_.w) == 2 && g_.w.size > 1) {
+        split(source, target(0), target(1), below - above, g_.w.size);
+        continue;
+      }
+      for (int64_t column_phase = 0; column_phase < phases(g_.w); ++column_phase) {
         const Phase columns(g_.w, column_phase);
-        if (below == above || columns.count == 0) continue;
-        pick<lane_t>(
-            {map + (first + above * g_.h.stride) * planes_.map_row + columns.first, g_.h.stride * planes_.map_row},
-            target.from(above, columns.place), g_.w.stride, below - above, columns.count);
+        if (columns.count == 0) continue;
+        pick(source.from(0, columns.first), target(columns.first), g_.w.stride, below - above, columns.count);
       }
     }
   }

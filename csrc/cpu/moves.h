@@ -66,6 +66,14 @@ void pick(Rows<const lane_t> source, Rows<lane_t> target, int64_t stride, int64_
   (stride == 1 ? dense : stride == 2 ? second : strided)(source, target, stride, rows, lanes);
 }
 
+// Even columns and odd ones.
+template <class lane_t>
+void split(Rows<const lane_t> source, Rows<lane_t> even, Rows<lane_t> odd, int64_t rows, int64_t columns) {
+  static const auto loop = at_vector_level<SplitLoop<lane_t>>();
+  loop(source, even, odd, rows, columns / 2);
+  if (columns % 2) pick(source.from(0, columns - 1), even.from(0, columns / 2), 1, rows, 1);
+}
+
 template <class tag_t>
 void narrow(Rows<const tag_t> tags, Rows<uint8_t> bytes, int32_t shift, int64_t rows, int64_t lanes) {
   static const auto loop = at_vector_level<NarrowLoop<tag_t>>();

@@ -95,6 +95,7 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
     for (int32_t t = t_first; t <= t_last; ++t) {
       prepare(volume * g_.t.windows + t, frame - g_.t.start(t), first, rows, (t - t_first) * windows_);
     }
+    if (write_pairs(volume * g_.t.size + frame, frame, first, begin, end)) return;
     for (int64_t row_phase = 0; row_phase < phases(g_.h); ++row_phase) {
       for (int64_t column_phase = 0; column_phase < phases(g_.w); ++column_phase) {
         sources_.clear();
@@ -136,6 +137,38 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
         sources_.push_back(
             {{values_.data() + lane, pitch_}, {tags_.data() + lane, pitch_}, static_cast<int32_t>(offset)});
       }
+    }
+  }
+
+  // At stride 2 even and odd columns are selected side by side and go straight to the map, where there are loops for
+  // it.
+  bool write_pairs(int64_t plane, int32_t frame, int64_t first, int64_t begin, int64_t end) {
+    if constexpr (!std::is_same_v<lane_t, stored_t>) {
+      return false;
+    } else {
+      constexpr int64_t kVector = 64 / sizeof(lane_t);
+      if (g_.w.stride != 2 || g_.w.kernel < 2 || g_.w.size % 2 != 0 || g_.w.size / 2 < kVector ||
+          g_.h.kernel < g_.h.stride) {
+        return false;
+      }
+      for (int64_t r = begin; r < std::min(end, begin + g_.h.stride); ++r) {
+        sources_.clear();
+        size_t even = 0;
+        for (int64_t c = 0; c < 2; ++c) {
+          const int64_t shift =
+              ((r + g_.h.padding) / g_.h.stride - first) * pitch_ + (c + g_.w.padding) / 2 - first_column_;
+          for (int32_t t = g_.t.first_covering(frame); t <= g_.t.last_covering(frame); ++t) {
+            add((r + g_.h.padding) % g_.h.stride, (c + g_.w.padding) % 2, Base::first_offset(frame - g_.t.start(t)),
+                (t - g_.t.first_covering(frame)) * windows_ + shift);
+          }
+          if (c == 0) even = sources_.size();
+        }
+        const auto loop = pairs_loop<lane_t, kSum>(even, sources_.size() - even);
+        if (loop == nullptr) return false;
+        loop(sources_.data(), {Base::map_row(plane, r), g_.h.stride * planes_.map_row}, (end - 1 - r) / g_.h.stride + 1,
+             g_.w.size / 2);
+      }
+      return true;
     }
   }
 

@@ -35,6 +35,10 @@ struct SelectLoop {
     tag_t offset;
   };
 
+  static TASED_INLINE Row row(const Source<lane_t>& source, int64_t r) {
+    return {source.value[r], source.tag[r], static_cast<tag_t>(source.offset)};
+  }
+
   template <int n>
   static TASED_INLINE void meet(const Row* rows, int64_t k, lane_t& result) {
     if constexpr (n < kSources) {
@@ -51,17 +55,44 @@ struct SelectLoop {
 
   static TASED_INLINE void run(const Source<lane_t>* sources, Rows<lane_t> target, int64_t rows, int64_t lanes) {
     for (int64_t r = 0; r < rows; ++r) {
-      Row row[kSources];
+      Row rows_at[kSources];
 #pragma GCC unroll 16
-      for (int n = 0; n < kSources; ++n) {
-        row[n] = {sources[n].value[r], sources[n].tag[r], static_cast<tag_t>(sources[n].offset)};
-      }
+      for (int n = 0; n < kSources; ++n) rows_at[n] = row(sources[n], r);
       lane_t* to = target[r];
       TASED_INDEPENDENT
       for (int64_t k = 0; k < lanes; ++k) {
         lane_t result = kContinued ? to[k] : lane_t{};
-        meet<0>(row, k, result);
+        meet<0>(rows_at, k, result);
         to[k] = result;
+      }
+    }
+  }
+};
+
+// Two selections at once, that of the even columns of a row from the first kEven sources, that of the odd ones from the
+// next kOdd.
+template <class lane_t, bool kSum, int kEven, int kOdd>
+struct SelectPairsLoop {
+  using Even = SelectLoop<lane_t, kSum, kEven, false>;
+  using Odd = SelectLoop<lane_t, kSum, kOdd, false>;
+
+  static TASED_INLINE void run(const Source<lane_t>* sources, Rows<lane_t> target, int64_t rows, int64_t pairs) {
+    for (int64_t r = 0; r < rows; ++r) {
+      typename Even::Row even[kEven];
+      typename Odd::Row odd[kOdd];
+#pragma GCC unroll 16
+      for (int n = 0; n < kEven; ++n) even[n] = Even::row(sources[n], r);
+#pragma GCC unroll 16
+      for (int n = 0; n < kOdd; ++n) odd[n] = Odd::row(sources[kEven + n], r);
+      lane_t* to = target[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < pairs; ++k) {
+        lane_t first{};
+        lane_t second{};
+        Even::template meet<0>(even, k, first);
+        Odd::template meet<0>(odd, k, second);
+        to[2 * k] = first;
+        to[2 * k + 1] = second;
       }
     }
   }
@@ -110,6 +141,28 @@ class SelectOf {
     return loops;
   }
 };
+
+// The loop for so many sources of even and of odd columns, or null: those of kernels of 2 to 4 at stride 2.
+template <class lane_t, bool kSum>
+auto pairs_loop(size_t even, size_t odd) {
+  using Loop = void (*)(const Source<lane_t>*, Rows<lane_t>, int64_t, int64_t);
+  struct Entry {
+    size_t even;
+    size_t odd;
+    Loop loop;
+  };
+  static const std::array<Entry, 7> entries = {{{1, 1, at_vector_level<SelectPairsLoop<lane_t, kSum, 1, 1>>()},
+                                                {1, 2, at_vector_level<SelectPairsLoop<lane_t, kSum, 1, 2>>()},
+                                                {2, 1, at_vector_level<SelectPairsLoop<lane_t, kSum, 2, 1>>()},
+                                                {2, 2, at_vector_level<SelectPairsLoop<lane_t, kSum, 2, 2>>()},
+                                                {2, 4, at_vector_level<SelectPairsLoop<lane_t, kSum, 2, 4>>()},
+                                                {4, 2, at_vector_level<SelectPairsLoop<lane_t, kSum, 4, 2>>()},
+                                                {4, 4, at_vector_level<SelectPairsLoop<lane_t, kSum, 4, 4>>()}}};
+  for (const Entry& entry : entries) {
+    if (entry.even == even && entry.odd == odd) return entry.loop;
+  }
+  return Loop{nullptr};
+}
 
 // Offsets as tags; with frames only those of one frame.
 template <class tag_t, bool kFrames>
