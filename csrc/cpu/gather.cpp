@@ -59,9 +59,16 @@ class GatherBase {
   }
   int32_t first_offset(int32_t dt) const { return args_.frames ? 0 : dt * g_.window_area(); }
 
-  static void lose(const tag_t* tags, const tag_t* rivals, const Rival& rival, tag_t* kept, int64_t lanes) {
-    static const auto loop = at_vector_level<LoseLoop<tag_t>>();
-    loop(tags, rivals, rival.own, rival.offset, kept, lanes);
+  // Of window rows whose tags are given, and of those some rows below, keeps what has not lost.
+  template <class RowBelow>
+  void keep_winners(const tag_t* tags, const RowBelow& row_below, int64_t column, tag_t* kept, int64_t lanes) {
+    rival_lanes_.clear();
+    for (const Rival& rival : rivals_) {
+      const tag_t* row = row_below(rival.i);
+      if (row == nullptr) continue;
+      rival_lanes_.push_back({row + rival.j * column, static_cast<tag_t>(rival.own), static_cast<tag_t>(rival.offset)});
+    }
+    lose(tags, rival_lanes_, kept, lanes);
   }
 
   const PoolGeometry g_;
@@ -70,6 +77,7 @@ class GatherBase {
   const int64_t rows_below_;      // rows of windows that may be rivals of a row
   const int64_t columns_beside_;  // and columns
   std::vector<Rival> rivals_;
+  std::vector<RivalLanes<tag_t>> rival_lanes_;
   SelectOf<lane_t, false> select_;
   typename SelectOf<lane_t, false>::Sources sources_;
 };
@@ -83,7 +91,6 @@ class ContiguousGather : GatherBase<lane_t> {
   using Base::columns_beside_;
   using Base::g_;
   using Base::planes_;
-  using Base::rivals_;
   using Base::rows_below_;
   using Base::select_;
   using Base::sources_;
@@ -144,10 +151,9 @@ class ContiguousGather : GatherBase<lane_t> {
                      tags.from(0, columns_beside_), there, g_.w.windows);
     std::fill(tags[there], tags[end + rows_below_ - begin], static_cast<tag_t>(kNoOffset));
     std::copy_n(tags.data, (end - begin) * pitch_ + columns_beside_, kept_.data());
-    for (const Rival& rival : rivals_) {
-      const int64_t lane = columns_beside_;
-      Base::lose(tags.data + lane, tags[rival.i] + lane + rival.j, rival, kept_.data() + lane, (end - begin) * pitch_);
-    }
+    const int64_t lane = columns_beside_;
+    Base::keep_winners(
+        tags.data + lane, [&](int32_t i) { return tags[i] + lane; }, 1, kept_.data() + lane, (end - begin) * pitch_);
   }
 
   void sort(const lane_t* map, int64_t begin, int64_t end) {
@@ -198,7 +204,6 @@ class ChannelsLastGather : GatherBase<lane_t> {
   using Base::columns_beside_;
   using Base::g_;
   using Base::planes_;
-  using Base::rivals_;
   using Base::rows_below_;
   using Base::select_;
   using Base::sources_;
@@ -239,10 +244,8 @@ class ChannelsLastGather : GatherBase<lane_t> {
                        {tags_row(prepared), 0}, 1, planes_.grid_row);
     }
     std::copy_n(tags_row(i), planes_.grid_row, kept_.data());
-    for (const Rival& rival : rivals_) {
-      if (i + rival.i >= g_.h.windows) continue;
-      Base::lose(tags_row(i), tags_row(i + rival.i) + rival.j * planes_.lanes, rival, kept_.data(), planes_.grid_row);
-    }
+    const auto row_below = [&](int32_t rows) { return i + rows < g_.h.windows ? tags_row(i + rows) : nullptr; };
+    Base::keep_winners(tags_row(i), row_below, planes_.lanes, kept_.data(), planes_.grid_row);
   }
 
   void take(const lane_t* map, int32_t i, int32_t first_offset, bool started, lane_t* target) {

@@ -186,20 +186,47 @@ struct TagLoop {
   }
 };
 
-// A window that points where a later one, its rival, points as well has lost its position.
+// The lanes of windows that may point where the window itself points with `own`, which they do with `other`.
 template <class tag_t>
+struct RivalLanes {
+  const tag_t* tags;
+  tag_t own;
+  tag_t other;
+};
+
+// A window that points where a later one, its rival, points as well has lost its position: kept no longer.
+template <class tag_t, int kRivals>
 struct LoseLoop {
-  static TASED_INLINE void run(const tag_t* tags, const tag_t* rivals, int32_t offset, int32_t rival_offset,
-                               tag_t* target, int64_t lanes) {
-    const auto own = static_cast<tag_t>(offset);
-    const auto other = static_cast<tag_t>(rival_offset);
+  template <int n>
+  static TASED_INLINE bool lost(const RivalLanes<tag_t>* rivals, tag_t tag, int64_t k) {
+    if constexpr (n < kRivals) {
+      return ((tag == rivals[n].own) & (rivals[n].tags[k] == rivals[n].other)) | lost<n + 1>(rivals, tag, k);
+    } else {
+      return false;
+    }
+  }
+
+  static TASED_INLINE void run(const tag_t* tags, const RivalLanes<tag_t>* all, tag_t* kept, int64_t lanes) {
+    RivalLanes<tag_t> rivals[kRivals];
+#pragma GCC unroll 16
+    for (int n = 0; n < kRivals; ++n) rivals[n] = all[n];
     TASED_INDEPENDENT
     for (int64_t k = 0; k < lanes; ++k) {
-      const bool lost = (tags[k] == own) & (rivals[k] == other);
-      target[k] = lost ? static_cast<tag_t>(kNoOffset) : target[k];
+      kept[k] = lost<0>(rivals, tags[k], k) ? static_cast<tag_t>(kNoOffset) : kept[k];
     }
   }
 };
+
+template <class tag_t>
+void lose(const tag_t* tags, const std::vector<RivalLanes<tag_t>>& rivals, tag_t* kept, int64_t lanes) {
+  static const auto one = at_vector_level<LoseLoop<tag_t, 1>>();
+  static const auto four = at_vector_level<LoseLoop<tag_t, 4>>();
+  for (size_t done = 0; done < rivals.size();) {
+    const bool many = rivals.size() - done >= 4;
+    (many ? four : one)(tags, rivals.data() + done, kept, lanes);
+    done += many ? 4 : 1;
+  }
+}
 
 template <class from_t, class to_t>
 struct ConvertLoop {
