@@ -77,20 +77,18 @@ TASED_HOST_DEVICE bits_t order_key(bits_t bits, bits_t infinity) {
   return magnitude > infinity ? kGreatest : key;
 }
 
-// 16-bit floats are compared by this key on every backend.
-constexpr int16_t kNaNKey = 0x7fff;
-TASED_HOST_DEVICE int16_t half_key(int16_t bits, int16_t infinity) { return order_key<int16_t>(bits, infinity); }
-
-TASED_HOST_DEVICE bool is_nan(float key) { return key != key; }
-TASED_HOST_DEVICE bool is_nan(double key) { return key != key; }
-TASED_HOST_DEVICE bool is_nan(int16_t key) { return key == kNaNKey; }
-
 // The only comparison of the poolings: in scanning order a later candidate replaces the best one only if it is greater
 // or NaN. So ties go to the first position, and among several NaN the last one wins. Associative: the best of two runs
-// is the later run's best if that is better than the earlier run's. A key is a float, a double or a half_key.
+// is the later run's best if that is better than the earlier run's. A key is a float, a double or an order_key.
 template <class key_t>
 TASED_HOST_DEVICE bool is_better(key_t candidate, key_t best) {
-  return (candidate > best) | is_nan(candidate);  // no short circuit: vectorises
+  if constexpr (std::is_integral_v<key_t>) {
+    constexpr int kSignBit = 8 * sizeof(key_t) - 1;
+    constexpr auto kBelowNaN = static_cast<key_t>(~(key_t{1} << kSignBit) - 1);
+    return candidate > (best < kBelowNaN ? best : kBelowNaN);  // one comparison and a minimum
+  } else {
+    return (candidate > best) | (candidate != candidate);  // no short circuit: vectorises
+  }
 }
 
 }  // namespace tased

@@ -1,4 +1,4 @@
-// The four element types: how each is compared (as which key) and in which type its gradients are summed.
+// The four element types: their bits, and in which type their gradients are summed.
 #pragma once
 
 #include <torch/headeronly/util/BFloat16.h>
@@ -11,32 +11,23 @@ namespace tased {
 using Half = c10::Half;
 using BFloat16 = c10::BFloat16;
 
-// key_t: what is_better compares. sum_t: what overlapping gradients add up in, rounded once at the end.
-template <class scalar_t>
-struct Scalar {
-  using key_t = scalar_t;
-  using sum_t = scalar_t;
-  TASED_HOST_DEVICE static key_t key(scalar_t value) { return value; }
+// bits_t: an integer as wide, and infinity in it. sum_t: what overlapping gradients add up in, rounded once at the end.
+template <class bits, bits infinity, class sum>
+struct ScalarOf {
+  using bits_t = bits;
+  using sum_t = sum;
+  static constexpr bits_t kInfinity = infinity;
 };
 
-template <class scalar_t, uint16_t infinity>
-struct HalfScalar {
-  using key_t = int16_t;
-  using sum_t = float;
-  static constexpr uint16_t kInfinity = infinity;
-  TASED_HOST_DEVICE static key_t key(scalar_t value) {
-    return half_key(static_cast<int16_t>(value.x), static_cast<int16_t>(infinity));
-  }
-};
-
-template <>
-struct Scalar<Half> : HalfScalar<Half, 0x7c00> {};
-template <>
-struct Scalar<BFloat16> : HalfScalar<BFloat16, 0x7f80> {};
-
 template <class scalar_t>
-TASED_HOST_DEVICE bool value_is_better(scalar_t candidate, scalar_t best) {
-  return is_better(Scalar<scalar_t>::key(candidate), Scalar<scalar_t>::key(best));
-}
+struct Scalar;
+template <>
+struct Scalar<float> : ScalarOf<int32_t, 0x7f800000, float> {};
+template <>
+struct Scalar<double> : ScalarOf<int64_t, 0x7ff0000000000000, double> {};
+template <>
+struct Scalar<Half> : ScalarOf<int16_t, 0x7c00, float> {};
+template <>
+struct Scalar<BFloat16> : ScalarOf<int16_t, 0x7f80, float> {};
 
 }  // namespace tased

@@ -36,21 +36,18 @@ struct Candidate {
   int32_t number;
 };
 
-// Keeps the better of two in `best`; integers are equal only if they stand for the same.
+// Keeps the better of two in `best`. Equal integers stand for the same, so that their maximum need not wait for the
+// comparison.
 template <class key_t, class One>
 TASED_INLINE void keep_better(One& best, const One& one) {
+  const bool better = is_better(one.key, best.key);
   if constexpr (std::is_integral_v<key_t>) {
-    constexpr auto kBelowNaN = static_cast<key_t>(std::numeric_limits<key_t>::max() - 1);
-    const key_t bound = best.key < kBelowNaN ? best.key : kBelowNaN;
-    const bool better = one.key > bound;
     best.key = best.key < one.key ? one.key : best.key;
-    best.value = better ? one.value : best.value;
-    best.tag = better ? one.tag : best.tag;
   } else {
-    const bool better = is_better(one.key, best.key);
     best.key = better ? one.key : best.key;
-    best.tag = better ? one.tag : best.tag;
   }
+  best.value = better ? one.value : best.value;
+  best.tag = better ? one.tag : best.tag;
 }
 
 // kValues: values travel beside their keys. kContinued: the first candidate is the best so far.

@@ -5,6 +5,9 @@
 
 namespace tased {
 
+// Tags are (frame << kFrameShift) + offset in the window.
+constexpr int32_t kFrameShift = 8;
+
 // kFrames: how many frames, or 0 where only the argument tells. kTagged: tags tell the frame.
 template <class scalar_t, int kFrames, bool kAskedValues, bool kTagged>
 struct FoldLoop {
@@ -24,8 +27,8 @@ struct FoldLoop {
     tag_t tag;
   };
 
-  static TASED_INLINE One load(const value_t* value, int64_t tag) {
-    One one{{}, {}, static_cast<tag_t>(tag)};
+  static TASED_INLINE One load(const value_t* value, int64_t frame) {
+    One one{{}, {}, static_cast<tag_t>(frame << kFrameShift)};
     if constexpr (L::kHalf) {
       one.key = L::order(*value);
     } else {
@@ -52,21 +55,20 @@ struct FoldLoop {
   }
 
   template <int frame>
-  static TASED_INLINE void meet(const value_t* value, int64_t frame_pitch, int64_t first_tag, int64_t tag_step,
-                                One& best) {
+  static TASED_INLINE void meet(const value_t* value, int64_t frame_pitch, One& best) {
     if constexpr (frame < kFrames) {
-      keep_better<compared_t>(best, load(value + frame * frame_pitch, first_tag + frame * tag_step));
-      meet<frame + 1>(value, frame_pitch, first_tag, tag_step, best);
+      keep_better<compared_t>(best, load(value + frame * frame_pitch, frame));
+      meet<frame + 1>(value, frame_pitch, best);
     }
   }
 
-  static TASED_INLINE void fold(const value_t* map, int64_t frame_pitch, int64_t frames, int64_t first_tag,
-                                int64_t tag_step, const Target& target, int64_t lanes) {
+  static TASED_INLINE void fold(const value_t* map, int64_t frame_pitch, int64_t frames, const Target& target,
+                                int64_t lanes) {
     if constexpr (kFrames > 0) {
       TASED_INDEPENDENT
       for (int64_t k = 0; k < lanes; ++k) {
-        One best = load(map + k, first_tag);
-        meet<1>(map + k, frame_pitch, first_tag, tag_step, best);
+        One best = load(map + k, 0);
+        meet<1>(map + k, frame_pitch, best);
         store(best, target, k);
       }
     } else {
@@ -76,7 +78,7 @@ struct FoldLoop {
       for (int64_t f = 0; f < frames; ++f) {
         TASED_INDEPENDENT
         for (int64_t k = 0; k < lanes; ++k) {
-          const One one = load(map + f * frame_pitch + k, first_tag + f * tag_step);
+          const One one = load(map + f * frame_pitch + k, f);
           One best = one;
           if (f > 0) {
             best = {keys[k], values[k], tags[k]};
@@ -94,13 +96,14 @@ struct FoldLoop {
 
   // `map`: the first frame's rows; the others lie frame_pitch apart. Meanwhile the lanes that lie `ahead` of those are
   // on their way into the cache.
-  static TASED_INLINE void run(Rows<const value_t> map, int64_t frame_pitch, int64_t frames, int64_t first_tag,
-                               int64_t tag_step, const Lanes<key_t, tag_t>& target, int64_t rows, int64_t lanes,
-                               int64_t ahead) {
+  static TASED_INLINE void run(Rows<const value_t> map, int64_t frame_pitch, int64_t frames,
+                               const Lanes<key_t, tag_t>& target, int64_t rows, int64_t lanes, int64_t ahead) {
     if (kFrames > 0) frames = kFrames;
     for (int64_t r = 0; r < rows; ++r) {
       const value_t* source = map[r];
-      const Lanes<key_t, tag_t> to = target.from(r);
+      const auto fold_from = [&](int64_t k, int64_t count) __attribute__((always_inline)) {
+        fold(source + k, frame_pitch, frames, {target.key.at(r, k), target.value.at(r, k), target.tag.at(r, k)}, count);
+      };
       int64_t k = 0;
       for (; k + kBlock <= lanes; k += kBlock) {
         for (int64_t f = 0; f < frames; ++f) {
@@ -109,19 +112,15 @@ struct FoldLoop {
             __builtin_prefetch(source + f * frame_pitch + k + line + ahead, 0, 2);
           }
         }
-        fold(source + k, frame_pitch, frames, first_tag, tag_step,
-             {to.key.data + k, to.value.data + k, to.tag.data + k}, kBlock);
+        fold_from(k, kBlock);
       }
-      if (k < lanes)
-        fold(source + k, frame_pitch, frames, first_tag, tag_step,
-             {to.key.data + k, to.value.data + k, to.tag.data + k}, lanes - k);
+      if (k < lanes) fold_from(k, lanes - k);
     }
   }
 };
 
 template <class scalar_t, bool kValues, bool kTags>
-void fold(Rows<const typename Lane<scalar_t>::value_t> map, int64_t frame_pitch, int64_t frames, int64_t first_tag,
-          int64_t tag_step, bool tagged,
+void fold(Rows<const typename Lane<scalar_t>::value_t> map, int64_t frame_pitch, int64_t frames, bool tagged,
           const Lanes<typename Lane<scalar_t>::template key_t<kValues>, typename Lane<scalar_t>::tag_t>& target,
           int64_t rows, int64_t lanes, int64_t ahead) {
   using Loop = decltype(&FoldLoop<scalar_t, 0, kValues, false>::run);
@@ -140,7 +139,7 @@ void fold(Rows<const typename Lane<scalar_t>::value_t> map, int64_t frame_pitch,
     rows = 1;
   }
   const auto& loops = tagged ? with_tags : plain;
-  loops[frames <= 4 ? frames : 0](map, frame_pitch, frames, first_tag, tag_step, target, rows, lanes, ahead);
+  loops[frames <= 4 ? frames : 0](map, frame_pitch, frames, target, rows, lanes, ahead);
 }
 
 }  // namespace tased

@@ -15,16 +15,15 @@
 
 namespace tased {
 
-// Rows at a fixed distance.
+// Rows at a fixed distance; none if `data` is null.
 template <class T>
 struct Rows {
   T* data = nullptr;
   int64_t pitch = 0;
 
-  TASED_INLINE T* operator[](int64_t row) const { return data + row * pitch; }
-  TASED_INLINE Rows from(int64_t row, int64_t lane = 0) const {
-    return {data ? data + row * pitch + lane : data, pitch};
-  }
+  TASED_INLINE T* at(int64_t row, int64_t lane) const { return data ? data + row * pitch + lane : nullptr; }
+  TASED_INLINE T* operator[](int64_t row) const { return at(row, 0); }
+  TASED_INLINE Rows from(int64_t row, int64_t lane = 0) const { return {at(row, lane), pitch}; }
   operator Rows<const T>() const { return {data, pitch}; }
 };
 
@@ -53,21 +52,13 @@ struct IntOfSize<8> {
 // too.
 template <class scalar_t>
 struct Lane {
-  using value_t = typename Scalar<scalar_t>::key_t;
-  using tag_t = typename IntOfSize<sizeof(value_t)>::type;
-  static constexpr bool kHalf = sizeof(value_t) == 2;
+  using tag_t = typename Scalar<scalar_t>::bits_t;
+  static constexpr bool kHalf = sizeof(scalar_t) == 2;
+  using value_t = std::conditional_t<kHalf, tag_t, scalar_t>;
   template <bool kValues>
   using key_t = std::conditional_t<kValues, value_t, tag_t>;
 
-  static constexpr tag_t kInfinity = [] {
-    if constexpr (kHalf) {
-      return static_cast<tag_t>(Scalar<scalar_t>::kInfinity);
-    } else if constexpr (sizeof(value_t) == 4) {
-      return tag_t{0x7f800000};
-    } else {
-      return tag_t{0x7ff0000000000000};
-    }
-  }();
+  static constexpr tag_t kInfinity = Scalar<scalar_t>::kInfinity;
   static constexpr value_t kLowest = [] {  // -inf
     if constexpr (kHalf) {
       return static_cast<value_t>(kInfinity | 0x8000);
@@ -109,6 +100,16 @@ struct Planes {
         grid_row(g.w.windows * lanes),
         grid_plane(grid_row * g.h.windows),
         volumes(g.channels_last ? g.batch : g.batch * g.channels) {}
+
+  // Rows of a plane from row r (of windows: i) on.
+  template <class T>
+  Rows<T> map_rows(T* map, int64_t plane, int64_t r) const {
+    return Rows<T>{map, map_row}.from(0, plane * map_plane + r * map_row);
+  }
+  template <class T>
+  Rows<T> grid_rows(T* grid, int64_t plane, int64_t i) const {
+    return Rows<T>{grid, grid_row}.from(0, plane * grid_plane + i * grid_row);
+  }
 };
 
 // Scratch memory: uninitialised, aligned to cache lines.

@@ -33,22 +33,21 @@ void pool_tiles(const PoolGeometry& g, const PoolArgs& args) {
     const auto pool_unit = [&](const Tile& tile, const Range& times) {
       int32_t pooled = 0;
       for (auto t = static_cast<int32_t>(times.begin); t < times.end; ++t) {
-        const int32_t first = g.t.begin(t) - g.t.start(t);
         const int64_t plane = tile.volume * g.t.windows + t;
         int32_t base = 0;
         const Lanes<key_t, tag_t> result = Pool::target(g, tile, plane, slot(0, 0), args.values);
         if (by_frame) {
-          base = first * g.window_area();
+          base = (g.t.begin(t) - g.t.start(t)) * g.window_area();
           candidates.clear();
           for (int32_t f = g.t.begin(t); f < g.t.end(t); ++f) {
             const Lanes<key_t, tag_t> one = slot(1 + f % g.t.kernel, result.key.pitch);
-            if (f >= pooled) pool.pool(tile, {f, f + 1, 0}, one);
+            if (f >= pooled) pool.pool(tile, {f, f + 1}, one);
             candidates.push_back({one, (f - g.t.start(t)) * g.window_area()});
           }
           pooled = g.t.end(t);
           best_of(candidates, true, result, 1, Pool::lanes(g, tile));
         } else {
-          pool.pool(tile, {g.t.begin(t), g.t.end(t), first}, result);
+          pool.pool(tile, {g.t.begin(t), g.t.end(t)}, result);
         }
         pool.store(tile, result, plane, args, base);
       }

@@ -27,23 +27,14 @@ inline Range inside(const Axis& axis, int64_t k) {
   return {axis.begin(window) - axis.start(window), axis.end(window) - axis.start(window)};
 }
 
-// Windows of one volume: rows i, columns j, and with channels last the channels.
+// Windows of one volume: rows i, columns j, and with channels last the channels. Frames are pooled as one, their
+// maximum being taken first.
 struct Tile {
   int64_t volume;
   Range i;
   Range j;
   Range channels;
 };
-
-// Frames that are pooled as one, their maximum being taken first; the first one has this number in the window.
-struct Frames {
-  int64_t begin;
-  int64_t end;
-  int64_t number;
-};
-
-// Tags are (frame << kFrameShift) + offset in the window.
-constexpr int32_t kFrameShift = 8;
 
 // What tiles of both layouts have in common.
 template <class scalar_t, bool kValues, bool kTags>
@@ -81,15 +72,13 @@ class TileBase {
         tagged_(kTags && args.frames != nullptr && geometry.t.kernel > 1) {}
 
   // One frame of a map in the type in which keys are compared needs no fold.
-  static bool foldless(const Frames& frames) {
-    return std::is_same_v<key_t, value_t> && !L::kHalf && frames.end - frames.begin == 1;
+  static bool foldless(const Range& frames) {
+    return std::is_same_v<key_t, value_t> && !L::kHalf && frames.size() == 1;
   }
 
-  void fold_rows(const Frames& frames, Rows<const value_t> map, const Lanes& target, int64_t rows, int64_t lanes,
+  void fold_rows(const Range& frames, Rows<const value_t> map, const Lanes& target, int64_t rows, int64_t lanes,
                  int64_t ahead) const {
-    const int64_t step = int64_t{1} << kFrameShift;
-    fold<scalar_t, kValues, kTags>(map, planes_.map_plane, frames.end - frames.begin, frames.number * step, step,
-                                   tagged_, target, rows, lanes, ahead);
+    fold<scalar_t, kValues, kTags>(map, planes_.map_plane, frames.size(), tagged_, target, rows, lanes, ahead);
   }
 
   const PoolGeometry g_;
@@ -154,7 +143,7 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     return lanes;
   }
 
-  void pool(const Tile& tile, const Frames& frames, const Lanes& target) {
+  void pool(const Tile& tile, const Range& frames, const Lanes& target) {
     const Range rows{g_.h.begin(static_cast<int32_t>(tile.i.begin)), g_.h.end(static_cast<int32_t>(tile.i.end - 1))};
     const int64_t pitch = planes_.map_row;
     const Rows<const value_t> map{
@@ -215,24 +204,25 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   void sort_evenly(int64_t rows) {
     const int64_t lanes = rows * pitch_;
     int64_t used = 0;  // runs
-    phases_.assign(g_.w.stride, {});
+    phases_.assign(phases(g_.w), {});
     for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
       const int64_t column = dc - g_.w.padding;
-      const int64_t f = ((column % g_.w.stride) + g_.w.stride) % g_.w.stride;
-      const int64_t shift = (column - f) / g_.w.stride;
-      if (phases_[f].key.data == nullptr) {
+      const int64_t first = ((column % g_.w.stride) + g_.w.stride) % g_.w.stride;
+      const int64_t shift = (column - first) / g_.w.stride;
+      Lanes& phase = phases_[dc % g_.w.stride];
+      if (phase.key.data == nullptr) {
         if (g_.w.stride == 1) {
-          phases_[f] = source_;
+          phase = source_;
         } else {
-          phases_[f] = sorted_.at(used++ * run_, pitch_);
-          for_each(source_, phases_[f],
-                   [&](auto from, auto to, auto) { pick(read_only(from.from(0, f)), to, g_.w.stride, 1, lanes); });
+          phase = sorted_.at(used++ * run_, pitch_);
+          for_each(source_, phase,
+                   [&](auto from, auto to, auto) { pick(read_only(from.from(0, first)), to, g_.w.stride, 1, lanes); });
         }
       }
-      Lanes one = phases_[f].pitched(pitch_);
+      Lanes one = phase.pitched(pitch_);
       if (shift != 0) {
         one = sorted_.at(used++ * run_, pitch_);
-        for_each(phases_[f], one, [&](auto from, auto to, auto lowest) {
+        for_each(phase, one, [&](auto from, auto to, auto lowest) {
           const int64_t before = std::min(std::max<int64_t>(-shift, 0), pitch_);
           const int64_t after = std::min(std::max<int64_t>(shift, 0), pitch_);
           if (before < lanes && after < lanes) {
@@ -322,7 +312,7 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     return scratch.pitched(tile.channels.size());
   }
 
-  void pool(const Tile& tile, const Frames& frames, const Lanes& target) {
+  void pool(const Tile& tile, const Range& frames, const Lanes& target) {
     const int64_t channels = tile.channels.size();
     const int64_t columns = tile.j.size();
     first_column_ = g_.w.begin(static_cast<int32_t>(tile.j.begin));
@@ -379,7 +369,7 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
 
  private:
   // The frames' maximum in the tile's columns of map row r.
-  Lanes folded(const Tile& tile, const Frames& frames, int32_t r) {
+  Lanes folded(const Tile& tile, const Range& frames, int32_t r) {
     const int64_t channels = tile.channels.size();
     const int64_t pitch = planes_.lanes;
     const value_t* row = map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane + r * planes_.map_row +

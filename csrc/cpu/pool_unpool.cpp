@@ -52,7 +52,7 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
           tile.channels = plan.channels[run];
           const Lanes<tag_t, tag_t> scratch{{keys.data(), 0}, {}, {tags.data(), 0}};
           const Lanes<tag_t, tag_t> result = Pool::target(g, tile, 0, scratch, nullptr);
-          pool.pool(tile, {g.t.begin(t), g.t.end(t), 0}, result);
+          pool.pool(tile, {g.t.begin(t), g.t.end(t)}, result);
           pool.store(tile, result, 0, pool_args, 0);
         }
       }

@@ -85,7 +85,7 @@ TASED_DEVICE void store_shared(void* address, const value_t& value) {
   *static_cast<word_of<value_t>*>(address) = bits_as<word_of<value_t>>(value);
 }
 
-// What is compared: a half type as the float that it is, which takes the device less than half_key does. The order is
+// What is compared: a half type as the float that it is, which takes the device less than order_key does. The order is
 // the same.
 template <class scalar_t>
 TASED_DEVICE auto comparable(scalar_t value) {
