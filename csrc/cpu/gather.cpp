@@ -48,14 +48,16 @@ class GatherBase {
     if (args.winners_only) rivals_ = all_rivals(geometry);
   }
 
-  Rows<const uint8_t> bytes(const uint8_t* data, int64_t plane, int64_t i) const {
-    return {data ? data + plane * planes_.grid_plane + i * planes_.grid_row : nullptr, planes_.grid_row};
-  }
   const lane_t* map(int64_t plane, int32_t frame) const {
-    return static_cast<const lane_t*>(args_.map) + (plane / g_.t.windows * g_.t.size + frame) * planes_.map_plane;
+    return planes_.map_rows(static_cast<const lane_t*>(args_.map), plane / g_.t.windows * g_.t.size + frame, 0).data;
   }
-  lane_t* values(int64_t plane, int64_t i) const {
-    return static_cast<lane_t*>(args_.values) + plane * planes_.grid_plane + i * planes_.grid_row;
+  Rows<lane_t> values(int64_t plane, int64_t i) const {
+    return planes_.grid_rows(static_cast<lane_t*>(args_.values), plane, i);
+  }
+  // Rows of windows as tags: the offsets, or with frames those of frame `dt` alone.
+  void tags(int64_t plane, int64_t i, int32_t dt, Rows<tag_t> target, int64_t rows) const {
+    make_tags<tag_t>(planes_.grid_rows(args_.offsets, plane, i), planes_.grid_rows(args_.frames, plane, i), dt, target,
+                     rows, planes_.grid_row);
   }
   int32_t first_offset(int32_t dt) const { return args_.frames ? 0 : dt * g_.window_area(); }
 
@@ -135,8 +137,7 @@ class ContiguousGather : GatherBase<lane_t> {
       select_(sources_, started, {taken_.data(), lanes}, 1, lanes);
       started = true;
     }
-    pick<lane_t>({taken_.data(), pitch_}, {Base::values(plane, begin), planes_.grid_row}, 1, end - begin,
-                 planes_.grid_row);
+    convert<lane_t, lane_t>({taken_.data(), pitch_}, Base::values(plane, begin), end - begin, planes_.grid_row);
   }
 
  private:
@@ -147,8 +148,7 @@ class ContiguousGather : GatherBase<lane_t> {
   void prepare(int64_t plane, int64_t begin, int64_t end, int32_t dt) {
     const Rows<tag_t> tags{tags_.data(), pitch_};
     const int64_t there = std::min<int64_t>(end + rows_below_, g_.h.windows) - begin;
-    make_tags<tag_t>(Base::bytes(args_.offsets, plane, begin), Base::bytes(args_.frames, plane, begin), dt,
-                     tags.from(0, columns_beside_), there, g_.w.windows);
+    Base::tags(plane, begin, dt, tags.from(0, columns_beside_), there);
     std::fill(tags[there], tags[end + rows_below_ - begin], static_cast<tag_t>(kNoOffset));
     std::copy_n(tags.data, (end - begin) * pitch_ + columns_beside_, kept_.data());
     const int64_t lane = columns_beside_;
@@ -228,7 +228,7 @@ class ChannelsLastGather : GatherBase<lane_t> {
         const int32_t dt = frame - g_.t.start(t);
         if (args_.frames) prepared = i;
         if (!started || args_.frames) prepare(plane, i, dt, prepared);
-        take(Base::map(plane, frame), i, Base::first_offset(dt), started, Base::values(plane, i));
+        take(Base::map(plane, frame), i, Base::first_offset(dt), started, Base::values(plane, i).data);
         started = true;
       }
     }
@@ -240,8 +240,7 @@ class ChannelsLastGather : GatherBase<lane_t> {
   // Tags of row i without those that have lost; the rows before `prepared` have tags already.
   void prepare(int64_t plane, int64_t i, int32_t dt, int64_t& prepared) {
     for (; prepared <= std::min<int64_t>(i + rows_below_, g_.h.windows - 1); ++prepared) {
-      make_tags<tag_t>(Base::bytes(args_.offsets, plane, prepared), Base::bytes(args_.frames, plane, prepared), dt,
-                       {tags_row(prepared), 0}, 1, planes_.grid_row);
+      Base::tags(plane, prepared, dt, {tags_row(prepared), 0}, 1);
     }
     std::copy_n(tags_row(i), planes_.grid_row, kept_.data());
     const auto row_below = [&](int32_t rows) { return i + rows < g_.h.windows ? tags_row(i + rows) : nullptr; };

@@ -15,6 +15,14 @@
 
 namespace tased {
 
+struct Range {
+  int64_t begin;
+  int64_t end;
+  int64_t size() const { return end - begin; }
+};
+
+inline bool operator==(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
+
 // Rows at a fixed distance; none if `data` is null.
 template <class T>
 struct Rows {

@@ -13,14 +13,6 @@
 
 namespace tased {
 
-struct Range {
-  int64_t begin;
-  int64_t end;
-  int64_t size() const { return end - begin; }
-};
-
-inline bool operator==(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
-
 // The part of window `k` of an axis that lies on the map, as positions of the window.
 inline Range inside(const Axis& axis, int64_t k) {
   const auto window = static_cast<int32_t>(k);

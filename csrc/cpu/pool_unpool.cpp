@@ -12,9 +12,8 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
   using Pool = TileOf<scalar_t, false, true>;
   const Planes planes(g);
   const PoolPlan plan(g, sizeof(scalar_t), false);
-  // The unpooled map has the frames of the grid, each of which is a window of one frame.
-  PoolGeometry unpooled = g;
-  unpooled.t = {g.t.windows, g.t.windows, 1, 1, 0};
+  // One frame of the unpooled map (with channels last, of all channels), whose windows have one frame.
+  const PoolGeometry one_frame{1, planes.lanes, {1, 1, 1, 1, 0}, g.h, g.w, g.channels_last};
 
   constexpr int64_t kFewestRows = 8;  // of windows, of which some are pooled for the run before as well
   const int64_t row_bytes = planes.map_row * static_cast<int64_t>(sizeof(scalar_t));
@@ -36,8 +35,8 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
     Buffer<uint8_t> switches(planes.grid_plane);
     const PoolArgs pool_args{Scan::kTemporalFirst, args.map, nullptr, switches.data(), nullptr};
     Pool pool(g, pool_args, most);
-    ScatterOf<scalar_t, Meet::kLastWindow> unpool(
-        unpooled, {Meet::kLastWindow, args.values, switches.data(), nullptr, args.unpooled}, most_rows);
+    ScatterArgs unpool_args{Meet::kLastWindow, nullptr, switches.data(), nullptr, nullptr};
+    ScatterOf<scalar_t, Meet::kLastWindow> unpool(one_frame, unpool_args, most_rows);
     const int64_t lanes = Pool::lanes(g, most);
     Buffer<tag_t> keys(lanes);
     Buffer<tag_t> tags(lanes);
@@ -62,7 +61,12 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
                     args.switches + plane * planes.grid_plane + place);
       }
       const Range rows = map_rows(i);
-      if (rows.size() > 0) unpool(plane / g.t.windows, t, rows.begin, rows.end, 0);
+      if (rows.size() == 0) continue;
+      using bits_t = typename Scalar<scalar_t>::bits_t;
+      unpool_args.values = planes.grid_rows(static_cast<const bits_t*>(args.values), plane, 0).data;
+      unpool_args.map = planes.map_rows(static_cast<bits_t*>(args.unpooled), plane, 0).data;
+      unpool.reset(unpool_args);
+      unpool(0, 0, rows.begin, rows.end);
     }
   });
 }

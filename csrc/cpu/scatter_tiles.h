@@ -11,8 +11,13 @@
 
 namespace tased {
 
+// What both layouts have in common.
 template <class scalar_t, Meet kMeet>
 class ScatterBase {
+ public:
+  // From now on of other maps and windows of the same geometry.
+  void reset(const ScatterArgs& args) { args_ = args; }
+
  protected:
   static constexpr bool kSum = kMeet == Meet::kSum;
   // What lies in memory: scalars that add up, or bits that move.
@@ -27,26 +32,25 @@ class ScatterBase {
         rows_behind_((geometry.h.kernel - 1) / geometry.h.stride),
         columns_behind_((geometry.w.kernel - 1) / geometry.w.stride) {}
 
-  const stored_t* values(int64_t plane, int64_t i) const {
-    return static_cast<const stored_t*>(args_.values) + plane * planes_.grid_plane + i * planes_.grid_row;
+  Rows<const stored_t> values(int64_t plane, int64_t i) const {
+    return planes_.grid_rows(static_cast<const stored_t*>(args_.values), plane, i);
   }
-  stored_t* map_row(int64_t plane, int64_t r) const {
-    return static_cast<stored_t*>(args_.map) + plane * planes_.map_plane + r * planes_.map_row;
+  Rows<stored_t> map(int64_t plane, int64_t r) const {
+    return planes_.map_rows(static_cast<stored_t*>(args_.map), plane, r);
   }
-  // The plane in which the offsets of `plane` lie.
-  int64_t offsets_plane(int64_t plane) const { return offsets_plane_ < 0 ? plane : offsets_plane_; }
-  Rows<const uint8_t> bytes(const uint8_t* data, int64_t plane, int64_t i) const {
-    return {data ? data + plane * planes_.grid_plane + i * planes_.grid_row : nullptr, planes_.grid_row};
+  // Rows of windows as tags: the offsets, or with frames those of frame `dt` alone.
+  void tags(int64_t plane, int64_t i, int32_t dt, Rows<tag_t> target, int64_t rows, int64_t lanes) const {
+    make_tags<tag_t>(planes_.grid_rows(args_.offsets, plane, i), planes_.grid_rows(args_.frames, plane, i), dt, target,
+                     rows, lanes);
   }
   // The offset at which a window sees what is the first offset of its frame `dt`.
   int32_t first_offset(int32_t dt) const { return args_.frames ? 0 : dt * g_.window_area(); }
 
   const PoolGeometry g_;
   const Planes planes_;
-  const ScatterArgs args_;
+  ScatterArgs args_;
   const int64_t rows_behind_;  // a position's windows are the last one that covers it and so many before
   const int64_t columns_behind_;
-  int64_t offsets_plane_ = -1;  // if not negative, all offsets lie in this plane
   SelectOf<lane_t, kSum> select_;
   typename SelectOf<lane_t, kSum>::Sources sources_;
 };
@@ -55,11 +59,9 @@ class ScatterBase {
 template <class scalar_t, Meet kMeet>
 class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
   using Base = ScatterBase<scalar_t, kMeet>;
-  using Base::args_;
   using Base::columns_behind_;
   using Base::g_;
   using Base::kSum;
-  using Base::offsets_plane_;
   using Base::planes_;
   using Base::rows_behind_;
   using Base::select_;
@@ -69,6 +71,8 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
   using typename Base::tag_t;
 
  public:
+  using Base::reset;
+
   ContiguousScatter(const PoolGeometry& geometry, const ScatterArgs& args, int64_t most_rows)
       : Base(geometry, args),
         first_column_(g_.w.padding / g_.w.stride),
@@ -85,9 +89,8 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
     std::fill_n(zeros_.data(), g_.w.size, lane_t{});
   }
 
-  // Rows begin … end - 1 of a map's frame. With `offsets_plane` the offsets of its windows lie in that plane.
-  void operator()(int64_t volume, int32_t frame, int64_t begin, int64_t end, int64_t offsets_plane = -1) {
-    offsets_plane_ = offsets_plane;
+  // Rows begin … end - 1 of a map's frame.
+  void operator()(int64_t volume, int32_t frame, int64_t begin, int64_t end) {
     const int64_t first = (begin + g_.h.padding) / g_.h.stride;
     const int64_t rows = (end - 1 + g_.h.padding) / g_.h.stride - first + 1;
     const int32_t t_first = g_.t.first_covering(frame);
@@ -120,9 +123,8 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
     if (begin == end) return;
     const int64_t column = columns_behind_ - first_column_;
     const int64_t columns = std::min<int64_t>(g_.w.windows, pitch_ - column);  // further ones begin beyond the map
-    make_tags<tag_t>(Base::bytes(args_.offsets, Base::offsets_plane(plane), begin),
-                     Base::bytes(args_.frames, plane, begin), dt, tags.from(begin - top, column), end - begin, columns);
-    convert<stored_t, lane_t>({Base::values(plane, begin), planes_.grid_row},
+    Base::tags(plane, begin, dt, tags.from(begin - top, column), end - begin, columns);
+    convert<stored_t, lane_t>(Base::values(plane, begin),
                               Rows<lane_t>{values_.data() + place, pitch_}.from(begin - top, column), end - begin,
                               columns);
   }
@@ -165,8 +167,8 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
         }
         const auto loop = pairs_loop<lane_t, kSum>(even, sources_.size() - even);
         if (loop == nullptr) return false;
-        loop(sources_.data(), {Base::map_row(plane, r), g_.h.stride * planes_.map_row}, (end - 1 - r) / g_.h.stride + 1,
-             g_.w.size / 2);
+        loop(sources_.data(), {Base::map(plane, r).data, g_.h.stride * planes_.map_row},
+             (end - 1 - r) / g_.h.stride + 1, g_.w.size / 2);
       }
       return true;
     }
@@ -178,12 +180,10 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
 
   // Phases become rows of the map.
   void join(int64_t plane, int64_t first, int64_t begin, int64_t end) {
-    static const auto pairs_loop = at_vector_level<JoinLoop<lane_t, stored_t>>();
-    static const auto spread_loop = at_vector_level<SpreadLoop<lane_t, stored_t>>();
     for (int64_t r = begin; r < std::min(end, begin + g_.h.stride); ++r) {
       const int64_t row_phase = (r + g_.h.padding) % g_.h.stride;
       const int64_t rows = (end - 1 - r) / g_.h.stride + 1;
-      const Rows<stored_t> target{Base::map_row(plane, r), g_.h.stride * planes_.map_row};
+      const Rows<stored_t> target{Base::map(plane, r).data, g_.h.stride * planes_.map_row};
       const auto column = [&](int64_t c) {
         const int64_t column_phase = (c + g_.w.padding) % g_.w.stride;
         if (row_phase >= g_.h.kernel || column_phase >= g_.w.kernel) return Rows<const lane_t>{zeros_.data(), 0};
@@ -191,16 +191,12 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
             met(row_phase, column_phase)
                 .from((r + g_.h.padding) / g_.h.stride - first, (c + g_.w.padding) / g_.w.stride - first_column_));
       };
-      int64_t done = 0;
-      if (g_.w.stride == 2 && g_.w.size > 1) {
-        pairs_loop(column(0), column(1), target, rows, g_.w.size / 2);
-        done = g_.w.size / 2 * 2;
-      } else if (g_.w.stride == 1) {
-        convert<lane_t, stored_t>(column(0), target, rows, g_.w.size);
-        done = g_.w.size;
+      if (g_.w.stride == 2) {
+        tased::join(column(0), column(1), target, rows, g_.w.size);
+        continue;
       }
-      for (int64_t c = done; c < std::min<int64_t>(g_.w.size, done + g_.w.stride); ++c) {
-        spread_loop(column(c), target.from(0, c), g_.w.stride, rows, (g_.w.size - 1 - c) / g_.w.stride + 1);
+      for (int64_t c = 0; c < std::min(g_.w.size, g_.w.stride); ++c) {
+        spread(column(c), target.from(0, c), g_.w.stride, rows, (g_.w.size - 1 - c) / g_.w.stride + 1);
       }
     }
   }
@@ -220,11 +216,9 @@ class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
 template <class scalar_t, Meet kMeet>
 class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
   using Base = ScatterBase<scalar_t, kMeet>;
-  using Base::args_;
   using Base::columns_behind_;
   using Base::g_;
   using Base::kSum;
-  using Base::offsets_plane_;
   using Base::planes_;
   using Base::rows_behind_;
   using Base::select_;
@@ -235,6 +229,8 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
   static constexpr bool kConverted = !std::is_same_v<lane_t, stored_t>;
 
  public:
+  using Base::reset;
+
   ChannelsLastScatter(const PoolGeometry& geometry, const ScatterArgs& args, int64_t)
       : Base(geometry, args),
         times_((g_.t.kernel - 1) / g_.t.stride + 1),
@@ -244,11 +240,10 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
         line_(kConverted ? planes_.map_row : 0),
         prepared_(slots_, -1) {}
 
-  void operator()(int64_t volume, int32_t frame, int64_t begin, int64_t end, int64_t offsets_plane = -1) {
-    offsets_plane_ = offsets_plane;
+  void operator()(int64_t volume, int32_t frame, int64_t begin, int64_t end) {
     std::fill(prepared_.begin(), prepared_.end(), -1);
     for (int64_t r = begin; r < end; ++r) {
-      stored_t* row = Base::map_row(volume * g_.t.size + frame, r);
+      stored_t* row = Base::map(volume * g_.t.size + frame, r).data;
       if constexpr (kConverted) {
         meet(volume, frame, static_cast<int32_t>(r), line_.data());
         convert<lane_t, stored_t>({line_.data(), planes_.map_row}, {row, planes_.map_row}, 1, planes_.map_row);
@@ -276,14 +271,13 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
     if constexpr (kConverted) {
       values = values_.data() + slot * lanes;
     } else {
-      values = Base::values(plane, i);
+      values = Base::values(plane, i).data;
     }
     if (prepared_[slot] != id) {
       prepared_[slot] = id;
-      make_tags<tag_t>(Base::bytes(args_.offsets, Base::offsets_plane(plane), i), Base::bytes(args_.frames, plane, i),
-                       dt, {tags, lanes}, 1, lanes);
+      Base::tags(plane, i, dt, {tags, lanes}, 1, lanes);
       if constexpr (kConverted) {
-        convert<stored_t, lane_t>({Base::values(plane, i), lanes}, {values_.data() + slot * lanes, lanes}, 1, lanes);
+        convert<stored_t, lane_t>(Base::values(plane, i), {values_.data() + slot * lanes, lanes}, 1, lanes);
       }
     }
     return {values, tags, Base::first_offset(dt) + (r - g_.h.start(i)) * g_.w.kernel};
@@ -297,23 +291,26 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
         window_rows_.push_back(prepare(volume, frame, t, r, i));
       }
     }
-    for (int32_t c = 0; c < std::min(g_.w.size, g_.w.stride); ++c) {
+    const auto windows_at = [&](int64_t column) {
+      const auto c = static_cast<int32_t>(column);
+      return Range{g_.w.first_covering(c), g_.w.last_covering(c) + 1};
+    };
+    for (int64_t c = 0; c < std::min(g_.w.size, g_.w.stride); ++c) {
       // Columns c, c + stride, … have windows alike, but for the borders.
-      for (int32_t begin = c; begin < g_.w.size;) {
-        const int32_t first = g_.w.first_covering(begin);
-        const int32_t last = g_.w.last_covering(begin);
-        int32_t count = 1;
+      for (int64_t begin = c; begin < g_.w.size;) {
+        const Range windows_here = windows_at(begin);
+        int64_t count = 1;
         while (begin + count * g_.w.stride < g_.w.size &&
-               g_.w.first_covering(begin + count * g_.w.stride) == first + count &&
-               g_.w.last_covering(begin + count * g_.w.stride) == last + count) {
+               windows_at(begin + count * g_.w.stride) == Range{windows_here.begin + count, windows_here.end + count}) {
           ++count;
         }
         sources_.clear();
         for (const WindowRow& windows : window_rows_) {
-          for (int32_t j = first; j <= last; ++j) {
+          for (int64_t j = windows_here.begin; j < windows_here.end; ++j) {
+            const int64_t dc = begin + g_.w.padding - j * g_.w.stride;
             sources_.push_back({{windows.values + j * channels, channels},
                                 {windows.tags + j * channels, channels},
-                                windows.first_offset + begin - g_.w.start(j)});
+                                windows.first_offset + static_cast<int32_t>(dc)});
           }
         }
         select_(sources_, false, {row + begin * channels, g_.w.stride * channels}, count, channels);

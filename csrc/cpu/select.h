@@ -228,66 +228,12 @@ void lose(const tag_t* tags, const std::vector<RivalLanes<tag_t>>& rivals, tag_t
   }
 }
 
-template <class from_t, class to_t>
-struct ConvertLoop {
-  static TASED_INLINE void run(Rows<const from_t> source, Rows<to_t> target, int64_t rows, int64_t lanes) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const from_t* from = source[r];
-      to_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) to[k] = static_cast<to_t>(from[k]);
-    }
-  }
-};
-
-// target[2 * k] = even[k], target[2 * k + 1] = odd[k].
-template <class from_t, class to_t>
-struct JoinLoop {
-  static TASED_INLINE void run(Rows<const from_t> even, Rows<const from_t> odd, Rows<to_t> target, int64_t rows,
-                               int64_t pairs) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const from_t* first = even[r];
-      const from_t* second = odd[r];
-      to_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < pairs; ++k) {
-        to[2 * k] = static_cast<to_t>(first[k]);
-        to[2 * k + 1] = static_cast<to_t>(second[k]);
-      }
-    }
-  }
-};
-
-// target[k * stride] = source[k].
-template <class from_t, class to_t>
-struct SpreadLoop {
-  static TASED_INLINE void run(Rows<const from_t> source, Rows<to_t> target, int64_t stride, int64_t rows,
-                               int64_t lanes) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const from_t* from = source[r];
-      to_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) to[k * stride] = static_cast<to_t>(from[k]);
-    }
-  }
-};
-
 template <class tag_t>
 void make_tags(Rows<const uint8_t> offsets, Rows<const uint8_t> frames, int32_t frame, Rows<tag_t> target, int64_t rows,
                int64_t lanes) {
   static const auto plain = at_vector_level<TagLoop<tag_t, false>>();
   static const auto of_frame = at_vector_level<TagLoop<tag_t, true>>();
   (frames.data ? of_frame : plain)(offsets, frames, frame, target, rows, lanes);
-}
-
-template <class from_t, class to_t>
-void convert(Rows<const from_t> source, Rows<to_t> target, int64_t rows, int64_t lanes) {
-  static const auto loop = at_vector_level<ConvertLoop<from_t, to_t>>();
-  if (source.pitch == lanes && target.pitch == lanes) {
-    lanes *= rows;
-    rows = 1;
-  }
-  loop(source, target, rows, lanes);
 }
 
 }  // namespace tased
