@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from torch import Tensor
 import cases
 import tased_ext
 from cases import DTYPES, LAYOUTS, Case, Pooling, assert_same, make, make_switches
+from tased_ext import reference
 
 # Maps large enough to be shared among threads: the sites i2 and i0, windows that overlap much, few rows, one large plane.
 LARGE = (
@@ -24,20 +26,30 @@ LARGE = (
     Case((1, 700, 7, 3, 5), Pooling((2, 3, 3), (3, 1, 1), (0, 1, 0))),
     Case((1, 1, 2, 300, 401), Pooling((2, 3, 3), (2, 2, 2), (0, 1, 1))),
 )
+# And beyond what the CPU kernels take at a time: rows, columns, channels, and rows of frames that are kept.
+TILED = (
+    *LARGE,
+    Case((1, 2, 6, 150, 320), Pooling((3, 3, 3), (1, 1, 1), (1, 1, 1))),
+    Case((1, 1, 4, 9, 9000), Pooling((2, 2, 3), (2, 2, 2), (0, 1, 1))),
+    Case((1, 1100, 4, 9, 13), Pooling((2, 3, 3), (1, 2, 2), (1, 1, 1))),
+    Case((1, 96, 5, 40, 130), Pooling((3, 3, 3), (1, 1, 1), (1, 1, 1))),
+)
 LEVELS = ("baseline", "avx2", "avx512")
 ROOT = Path(__file__).parents[2]
 
 
-def everything(case: Case, dtype: torch.dtype, layout: str, device: torch.device) -> dict[str, Tensor]:
+def everything(
+    case: Case, dtype: torch.dtype, layout: str, device: torch.device, ops: ModuleType = tased_ext
+) -> dict[str, Tensor]:
     """The results and the gradients of all operations on one map with many ties."""
     pooling = case.pooling
     z = LAYOUTS[layout](make(case.shape, dtype, "ties").to(device)).requires_grad_()
-    values, switches = tased_ext.aux_max_pool(z, **pooling.aux)
-    pooled = tased_ext.max_pool3d(z, **pooling.pool3d)
+    values, switches = ops.aux_max_pool(z, **pooling.aux)
+    pooled = ops.max_pool3d(z, **pooling.pool3d)
     x = LAYOUTS[layout](make(values.shape, dtype).to(device)).requires_grad_()
     unpool: dict[str, Any] = {**pooling.unpool, "output_size": case.shape[3:]}
     results = {
-        "aux_pool": tased_ext.aux_pool(z, **pooling.aux),
+        "aux_pool": ops.aux_pool(z, **pooling.aux),
         "values": values,
         "switches": switches,
         "pooled": pooled,
@@ -45,8 +57,8 @@ def everything(case: Case, dtype: torch.dtype, layout: str, device: torch.device
     # Random bytes collide as well, and many are invalid.
     noise = LAYOUTS[layout](make_switches(values.shape, pooling.area).to(device))
     for exact_grad in (True, False):
-        results[f"unpooled {exact_grad}"] = tased_ext.max_unpool(x, noise, **unpool, exact_grad=exact_grad)
-        results[f"fused {exact_grad}"] = tased_ext.aux_pool_unpool(z, x, **pooling.aux_unpool, exact_grad=exact_grad)
+        results[f"unpooled {exact_grad}"] = ops.max_unpool(x, noise, **unpool, exact_grad=exact_grad)
+        results[f"fused {exact_grad}"] = ops.aux_pool_unpool(z, x, **pooling.aux_unpool, exact_grad=exact_grad)
     for name, source in {"values": z, "pooled": z, "unpooled True": x, "unpooled False": x, "fused True": x}.items():
         upstream = LAYOUTS[layout](make(results[name].shape, dtype, seed="gradient").to(device))
         (results[f"gradient of {name}"],) = torch.autograd.grad(results[name], source, upstream)
@@ -63,6 +75,16 @@ def test_results_are_equal_for_one_two_and_three_threads(case: Case, dtype: torc
         with cases.threads(count):
             for name, actual in everything(case, dtype, layout, cpu).items():
                 assert_same(actual, expected[name], context=f"{name} on {count} threads")
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("dtype", DTYPES if cases.FULL else (torch.float32, torch.bfloat16), ids=str)
+@pytest.mark.parametrize("case", TILED, ids=str)
+def test_a_map_of_many_tiles_equals_the_reference(case: Case, dtype: torch.dtype, layout: str) -> None:
+    cpu = torch.device("cpu")
+    expected = everything(case, dtype, layout, cpu, reference)
+    for name, actual in everything(case, dtype, layout, cpu).items():
+        assert_same(actual, expected[name], context=name)
 
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
