@@ -249,26 +249,18 @@ class ChannelsLastGather : GatherBase<lane_t> {
 
   void take(const lane_t* map, int32_t i, int32_t first_offset, bool started, lane_t* target) {
     const int64_t channels = planes_.lanes;
-    for (int32_t j = 0; j < g_.w.windows;) {
-      const int32_t begin = g_.w.begin(j) - g_.w.start(j);
-      const int32_t end = g_.w.end(j) - g_.w.start(j);
-      int32_t count = 1;
-      while (j + count < g_.w.windows && g_.w.begin(j + count) - g_.w.start(j + count) == begin &&
-             g_.w.end(j + count) - g_.w.start(j + count) == end) {
-        ++count;
-      }
+    for_windows_alike(g_.w, {0, g_.w.windows}, [&](const Range& j, const Range& positions) {
       sources_.clear();
       for (int32_t r = g_.h.begin(i); r < g_.h.end(i); ++r) {
-        for (int32_t dc = begin; dc < end; ++dc) {
-          const lane_t* values = map + r * planes_.map_row + (g_.w.start(j) + dc) * channels;
-          sources_.push_back({{values, g_.w.stride * channels},
-                              {kept_.data() + j * channels, channels},
-                              first_offset + (r - g_.h.start(i)) * g_.w.kernel + dc});
+        for (int64_t dc = positions.begin; dc < positions.end; ++dc) {
+          const int64_t column = j.begin * g_.w.stride - g_.w.padding + dc;
+          sources_.push_back({{map + r * planes_.map_row + column * channels, g_.w.stride * channels},
+                              {kept_.data() + j.begin * channels, channels},
+                              first_offset + (r - g_.h.start(i)) * g_.w.kernel + static_cast<int32_t>(dc)});
         }
       }
-      select_(sources_, started, {target + j * channels, channels}, count, channels);
-      j += count;
-    }
+      select_(sources_, started, {target + j.begin * channels, channels}, j.size(), channels);
+    });
   }
 
   const int64_t margin_;  // tags beside a row, which point nowhere

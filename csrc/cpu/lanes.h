@@ -23,6 +23,24 @@ struct Range {
 
 inline bool operator==(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
 
+// The part of window `k` of an axis that lies on the map, as positions of the window.
+inline Range inside(const Axis& axis, int64_t k) {
+  const auto window = static_cast<int32_t>(k);
+  return {axis.begin(window) - axis.start(window), axis.end(window) - axis.start(window)};
+}
+
+// Windows that lie on the map alike, run by run: visit(the windows, their positions on the map).
+template <class Visit>
+void for_windows_alike(const Axis& axis, const Range& windows, const Visit& visit) {
+  for (Range run{windows.begin, windows.begin}; run.begin < windows.end; run.begin = run.end) {
+    const Range positions = inside(axis, run.begin);
+    do {
+      ++run.end;
+    } while (run.end < windows.end && inside(axis, run.end) == positions);
+    visit(run, positions);
+  }
+}
+
 // Rows at a fixed distance; none if `data` is null.
 template <class T>
 struct Rows {

@@ -13,12 +13,6 @@
 
 namespace tased {
 
-// The part of window `k` of an axis that lies on the map, as positions of the window.
-inline Range inside(const Axis& axis, int64_t k) {
-  const auto window = static_cast<int32_t>(k);
-  return {axis.begin(window) - axis.start(window), axis.end(window) - axis.start(window)};
-}
-
 // Windows of one volume: rows i, columns j, and with channels last the channels. Frames are pooled as one, their
 // maximum being taken first.
 struct Tile {
@@ -159,18 +153,14 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
       across = across_.at(0, pitch_);
       best_of_(candidates_, tagged_, across, 1, rows.size() * pitch_);
     }
-    for (int64_t i = tile.i.begin; i < tile.i.end;) {
-      const Range positions = inside(g_.h, i);
-      int64_t end = i + 1;
-      while (end < tile.i.end && inside(g_.h, end) == positions) ++end;
+    for_windows_alike(g_.h, tile.i, [&](const Range& i, const Range& positions) {
       candidates_.clear();
       for (int64_t dr = positions.begin; dr < positions.end; ++dr) {
-        const int64_t row = i * g_.h.stride - g_.h.padding + dr - rows.begin;
+        const int64_t row = i.begin * g_.h.stride - g_.h.padding + dr - rows.begin;
         candidates_.push_back({across.from(row).pitched(g_.h.stride * pitch_), static_cast<int32_t>(dr * g_.w.kernel)});
       }
-      best_of_(candidates_, tagged_ || g_.w.kernel > 1, target.from(i - tile.i.begin), end - i, g_.w.windows);
-      i = end;
-    }
+      best_of_(candidates_, tagged_ || g_.w.kernel > 1, target.from(i.begin - tile.i.begin), i.size(), g_.w.windows);
+    });
   }
 
   // The tags' bytes go to the grid. `base`: the offset of the first frame.
@@ -374,21 +364,17 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
 
   // The windows' columns in some rows of the map.
   void meet(const Tile& tile, const Candidates& rows, bool tagged, const Lanes& target) {
-    for (int64_t j = tile.j.begin; j < tile.j.end;) {
-      const Range positions = inside(g_.w, j);
-      int64_t end = j + 1;
-      while (end < tile.j.end && inside(g_.w, end) == positions) ++end;
+    for_windows_alike(g_.w, tile.j, [&](const Range& j, const Range& positions) {
       candidates_.clear();
       for (const auto& row : rows) {
         for (int64_t dc = positions.begin; dc < positions.end; ++dc) {
-          const Lanes column = row.lanes.from(j * g_.w.stride - g_.w.padding + dc - first_column_);
+          const Lanes column = row.lanes.from(j.begin * g_.w.stride - g_.w.padding + dc - first_column_);
           candidates_.push_back(
               {column.pitched(g_.w.stride * row.lanes.key.pitch), row.number + static_cast<int32_t>(dc)});
         }
       }
-      best_of_(candidates_, tagged, target.from(j - tile.j.begin), end - j, tile.channels.size());
-      j = end;
-    }
+      best_of_(candidates_, tagged, target.from(j.begin - tile.j.begin), j.size(), tile.channels.size());
+    });
   }
 
   const bool direct_;
