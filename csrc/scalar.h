@@ -20,7 +20,9 @@ struct ScalarOf {
 };
 
 template <class scalar_t>
-struct Scalar;
+struct Scalar {  // of bits that only move
+  using sum_t = scalar_t;
+};
 template <>
 struct Scalar<float> : ScalarOf<int32_t, 0x7f800000, float> {};
 template <>
