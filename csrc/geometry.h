@@ -77,6 +77,9 @@ TASED_HOST_DEVICE bits_t order_key(bits_t bits, bits_t infinity) {
   return magnitude > infinity ? kGreatest : key;
 }
 
+TASED_HOST_DEVICE bool is_nan(float key) { return key != key; }
+TASED_HOST_DEVICE bool is_nan(double key) { return key != key; }
+
 // The only comparison of the poolings: in scanning order a later candidate replaces the best one only if it is greater
 // or NaN. So ties go to the first position, and among several NaN the last one wins. Associative: the best of two runs
 // is the later run's best if that is better than the earlier run's. A key is a float, a double or an order_key.
@@ -87,7 +90,7 @@ TASED_HOST_DEVICE bool is_better(key_t candidate, key_t best) {
     constexpr auto kBelowNaN = static_cast<key_t>(~(key_t{1} << kSignBit) - 1);
     return candidate > (best < kBelowNaN ? best : kBelowNaN);  // one comparison and a minimum
   } else {
-    return (candidate > best) | (candidate != candidate);  // no short circuit: vectorises
+    return (candidate > best) | is_nan(candidate);  // no short circuit: vectorises
   }
 }
 
