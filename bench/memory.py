@@ -31,6 +31,13 @@ def keep_memory_mapped() -> bool:
     return mallopt is not None and all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, -1)])
 
 
+def give_back() -> None:
+    """Return freed memory to the system after all: a heap with holes in it may have no room for the next huge map."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def page_fault_seconds(size: int = 2**24) -> tuple[float, float]:
     """Seconds to write `size` bytes that were just mapped, and to write them again."""
     with mmap.mmap(-1, size) as memory:

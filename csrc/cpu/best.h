@@ -97,14 +97,13 @@ struct BestLoop {
       key_t* key = target.key[r];
       key_t* value = target.value[r];
       tag_t* tag = target.tag[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) {
+      for_lanes<64 / sizeof(key_t)>(lanes, [&](int64_t k) __attribute__((always_inline)) {
         One best = load<0>(row[0], k);
         meet<1>(row, k, best);
         key[k] = best.key;
         if constexpr (kValues) value[k] = best.value;
         if constexpr (kTags != Tags::kNone) tag[k] = best.tag;
-      }
+      });
     }
   }
 };

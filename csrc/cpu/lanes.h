@@ -2,6 +2,7 @@
 // (channels_last). Lanes of one loop are equally wide, so that it runs on vectors of one width.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -22,6 +23,22 @@ struct Range {
 };
 
 inline bool operator==(const Range& a, const Range& b) { return a.begin == b.begin && a.end == b.end; }
+
+// Parts of an axis, of equal size up to one.
+class Parts {
+ public:
+  Parts(int64_t total, int64_t most) : total_(total) {
+    most = std::max<int64_t>(most, 1);
+    count_ = (total + most - 1) / most;
+  }
+  Range operator[](int64_t k) const { return {total_ * k / count_, total_ * (k + 1) / count_}; }
+  int64_t count() const { return count_; }
+  int64_t largest() const { return (total_ + count_ - 1) / count_; }
+
+ private:
+  int64_t total_;
+  int64_t count_;
+};
 
 // The part of window `k` of an axis that lies on the map, as positions of the window.
 inline Range inside(const Axis& axis, int64_t k) {
@@ -137,6 +154,12 @@ struct Planes {
     return Rows<T>{grid, grid_row}.from(0, plane * grid_plane + i * grid_row);
   }
 };
+
+// Has memory that will be read soon on its way into the cache; any address will do.
+inline void prefetch(const void* begin, int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  for (int64_t k = 0; k < bytes; k += kLine) __builtin_prefetch(static_cast<const char*>(begin) + k, 0, 2);
+}
 
 // Scratch memory: uninitialised, aligned to cache lines.
 template <class T>

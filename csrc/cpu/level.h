@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -17,6 +18,26 @@
 #endif
 
 namespace tased {
+
+// Calls lane(k) for every k below `lanes`, in blocks of a constant size that are vectors without a rest. The last block
+// overlaps the one before it: what a lane does may happen twice. Rows of fewer lanes have smaller blocks.
+template <int kBlock, class Lane>
+TASED_INLINE void for_lanes(int64_t lanes, const Lane& lane) {
+  if constexpr (kBlock == 1) {
+    if (lanes > 0) lane(0);
+  } else if (lanes < kBlock) {
+    for_lanes<kBlock / 2>(lanes, lane);
+  } else {
+    int64_t k = 0;
+    do {
+      TASED_INDEPENDENT
+#pragma GCC unroll 1
+      for (int n = 0; n < kBlock; ++n) lane(k + n);
+      const int64_t next = k + kBlock;
+      k = next + kBlock <= lanes ? next : next < lanes ? lanes - kBlock : lanes;
+    } while (k < lanes);
+  }
+}
 
 enum class Level { kBaseline, kAvx2, kAvx512 };
 

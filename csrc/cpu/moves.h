@@ -1,4 +1,4 @@
-// Loops that move lanes: copies and conversions, columns taken apart and joined, tags made bytes.
+// Loops that move lanes: copies and conversions, columns taken apart, tags made bytes.
 #pragma once
 
 #include <algorithm>
@@ -7,18 +7,17 @@
 
 namespace tased {
 
-// target[k * write] = source[k * read], converted; a stride of 0 is one that only the argument tells.
-template <class from_t, class to_t, int kRead, int kWrite>
+// target[k] = source[k * read], converted; a stride of 0 is one that only the argument tells.
+template <class from_t, class to_t, int kRead>
 struct MoveLoop {
-  static TASED_INLINE void run(Rows<const from_t> source, int64_t read, Rows<to_t> target, int64_t write, int64_t rows,
+  static TASED_INLINE void run(Rows<const from_t> source, int64_t read, Rows<to_t> target, int64_t rows,
                                int64_t lanes) {
     if (kRead > 0) read = kRead;
-    if (kWrite > 0) write = kWrite;
     for (int64_t r = 0; r < rows; ++r) {
       const from_t* from = source[r];
       to_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) to[k * write] = static_cast<to_t>(from[k * read]);
+      for_lanes<64 / std::max(sizeof(from_t), sizeof(to_t))>(
+          lanes, [&](int64_t k) __attribute__((always_inline)) { to[k] = static_cast<to_t>(from[k * read]); });
     }
   }
 };
@@ -32,29 +31,10 @@ struct SplitLoop {
       const lane_t* from = source[r];
       lane_t* to_even = even[r];
       lane_t* to_odd = odd[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < pairs; ++k) {
+      for_lanes<64 / sizeof(lane_t)>(pairs, [&](int64_t k) __attribute__((always_inline)) {
         to_even[k] = from[2 * k];
         to_odd[k] = from[2 * k + 1];
-      }
-    }
-  }
-};
-
-// target[2 * k] = even[k], target[2 * k + 1] = odd[k].
-template <class from_t, class to_t>
-struct JoinLoop {
-  static TASED_INLINE void run(Rows<const from_t> even, Rows<const from_t> odd, Rows<to_t> target, int64_t rows,
-                               int64_t pairs) {
-    for (int64_t r = 0; r < rows; ++r) {
-      const from_t* first = even[r];
-      const from_t* second = odd[r];
-      to_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < pairs; ++k) {
-        to[2 * k] = static_cast<to_t>(first[k]);
-        to[2 * k + 1] = static_cast<to_t>(second[k]);
-      }
+      });
     }
   }
 };
@@ -67,36 +47,29 @@ struct NarrowLoop {
     for (int64_t r = 0; r < rows; ++r) {
       const tag_t* from = tags[r];
       uint8_t* to = bytes[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) to[k] = static_cast<uint8_t>(from[k] >> shift);
+      for_lanes<64 / sizeof(tag_t)>(
+          lanes, [&](int64_t k) __attribute__((always_inline)) { to[k] = static_cast<uint8_t>(from[k] >> shift); });
     }
   }
 };
 
 template <class from_t, class to_t>
 void convert(Rows<const from_t> source, Rows<to_t> target, int64_t rows, int64_t lanes) {
-  static const auto loop = at_vector_level<MoveLoop<from_t, to_t, 1, 1>>();
+  static const auto loop = at_vector_level<MoveLoop<from_t, to_t, 1>>();
   if (source.pitch == lanes && target.pitch == lanes) {
     lanes *= rows;
     rows = 1;
   }
-  loop(source, 1, target, 1, rows, lanes);
+  loop(source, 1, target, rows, lanes);
 }
 
 // Every stride-th lane of the source.
 template <class lane_t>
 void pick(Rows<const lane_t> source, Rows<lane_t> target, int64_t stride, int64_t rows, int64_t lanes) {
-  static const auto second = at_vector_level<MoveLoop<lane_t, lane_t, 2, 1>>();
-  static const auto strided = at_vector_level<MoveLoop<lane_t, lane_t, 0, 1>>();
+  static const auto second = at_vector_level<MoveLoop<lane_t, lane_t, 2>>();
+  static const auto strided = at_vector_level<MoveLoop<lane_t, lane_t, 0>>();
   if (stride == 1) return convert(source, target, rows, lanes);
-  (stride == 2 ? second : strided)(source, stride, target, 1, rows, lanes);
-}
-
-// To every stride-th lane of the target.
-template <class from_t, class to_t>
-void spread(Rows<const from_t> source, Rows<to_t> target, int64_t stride, int64_t rows, int64_t lanes) {
-  static const auto loop = at_vector_level<MoveLoop<from_t, to_t, 1, 0>>();
-  loop(source, 1, target, stride, rows, lanes);
+  (stride == 2 ? second : strided)(source, stride, target, rows, lanes);
 }
 
 // Even columns and odd ones, apart.
@@ -104,15 +77,7 @@ template <class lane_t>
 void split(Rows<const lane_t> source, Rows<lane_t> even, Rows<lane_t> odd, int64_t rows, int64_t columns) {
   static const auto loop = at_vector_level<SplitLoop<lane_t>>();
   loop(source, even, odd, rows, columns / 2);
-  if (columns % 2) pick(source.from(0, columns - 1), even.from(0, columns / 2), 1, rows, 1);
-}
-
-// Even columns and odd ones, back together.
-template <class from_t, class to_t>
-void join(Rows<const from_t> even, Rows<const from_t> odd, Rows<to_t> target, int64_t rows, int64_t columns) {
-  static const auto loop = at_vector_level<JoinLoop<from_t, to_t>>();
-  loop(even, odd, target, rows, columns / 2);
-  if (columns % 2) spread(even.from(0, columns / 2), target.from(0, columns - 1), 1, rows, 1);
+  if (columns % 2 != 0) pick(source.from(0, columns - 1), even.from(0, columns / 2), 1, rows, 1);
 }
 
 template <class tag_t>

@@ -112,7 +112,7 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
     const PoolArgs pool_args{Scan::kTemporalFirst, args.map, nullptr, switches.data(), nullptr};
     Pool pool(g, pool_args, most);
     ScatterArgs unpool_args{Meet::kLastWindow, nullptr, switches.data(), nullptr, nullptr};
-    ScatterOf<scalar_t, Meet::kLastWindow> unpool(one_frame, unpool_args, most_rows);
+    ScatterOf<scalar_t, Meet::kLastWindow> unpool(one_frame, unpool_args, {{0, 1}, {0, most_rows}});
     const int64_t lanes = Pool::lanes(g, most);
     Buffer<tag_t> keys(lanes);
     Buffer<tag_t> tags(lanes);
@@ -142,7 +142,7 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
       unpool_args.values = planes.grid_rows(static_cast<const bits_t*>(args.values), plane, 0).data;
       unpool_args.map = planes.map_rows(static_cast<bits_t*>(args.unpooled), plane, 0).data;
       unpool.reset(unpool_args);
-      unpool(0, 0, rows.begin, rows.end);
+      unpool(0, {{0, 1}, rows});
     }
   });
 }

@@ -6,22 +6,6 @@
 
 namespace tased {
 
-// Parts of an axis, of equal size up to one.
-class Parts {
- public:
-  Parts(int64_t total, int64_t most) : total_(total) {
-    most = std::max<int64_t>(most, 1);
-    count_ = (total + most - 1) / most;
-  }
-  Range operator[](int64_t k) const { return {total_ * k / count_, total_ * (k + 1) / count_}; }
-  int64_t count() const { return count_; }
-  int64_t largest() const { return (total_ + count_ - 1) / count_; }
-
- private:
-  int64_t total_;
-  int64_t count_;
-};
-
 struct PoolPlan {
   Parts times;
   Parts rows;

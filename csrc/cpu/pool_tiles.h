@@ -181,12 +181,24 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     if (kCarried) move(source.value, target.value, L::kLowest);
     if (tagged_) move(source.tag, target.tag, tag_t{});
   }
+  // Even columns of the source, and odd ones.
+  void split_columns(const Lanes& source, const Lanes& even, const Lanes& odd, int64_t rows, int64_t columns) const {
+    split(read_only(source.key), even.key, odd.key, rows, columns);
+    if (kCarried) split(read_only(source.value), even.value, odd.value, rows, columns);
+    if (tagged_) split(read_only(source.tag), even.tag, odd.tag, rows, columns);
+  }
+  bool splits() const { return g_.w.stride == 2 && phases(g_.w) == 2; }
 
   // Where every row has as many columns as its windows' strides, all rows are one.
   void sort_evenly(int64_t rows) {
     const int64_t lanes = rows * pitch_;
     int64_t used = 0;  // runs
     phases_.assign(phases(g_.w), {});
+    if (splits()) {
+      for (Lanes& phase : phases_) phase = sorted_.at(used++ * run_, pitch_);
+      const bool odd = g_.w.padding % 2 != 0;  // the phase of column 0
+      split_columns(source_, phases_[odd], phases_[!odd], 1, 2 * lanes);
+    }
     for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {
       const int64_t column = dc - g_.w.padding;
       const int64_t first = ((column % g_.w.stride) + g_.w.stride) % g_.w.stride;
@@ -222,10 +234,15 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
 
   // Else columns are sorted by phase, row by row, with room for -inf between the rows.
   void sort_rows(int64_t rows) {
-    for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
+    const auto sorted = [&](int64_t phase) { return sorted_.at(phase * run_ + Phase(g_.w, phase).place, pitch_); };
+    if (splits()) {
+      const bool odd = g_.w.padding % 2 != 0;  // the phase of column 0
+      split_columns(source_, sorted(odd), sorted(!odd), rows, g_.w.size);
+    }
+    for (int64_t phase = 0; !splits() && phase < phases(g_.w); ++phase) {
       const Phase columns(g_.w, phase);
-      for_each(source_, sorted_.at(phase * run_, pitch_), [&](auto from, auto to, auto) {
-        pick(read_only(from.from(0, columns.first)), to.from(0, columns.place), g_.w.stride, rows, columns.count);
+      for_each(source_, sorted(phase), [&](auto from, auto to, auto) {
+        pick(read_only(from.from(0, columns.first)), to, g_.w.stride, rows, columns.count);
       });
     }
     for (int32_t dc = 0; dc < g_.w.kernel; ++dc) {

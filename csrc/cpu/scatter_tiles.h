@@ -1,238 +1,154 @@
-// Builds rows of a map from the windows that meet them. Windows are prepared as lanes of values and tags, with windows
-// that point nowhere around them where the grid ends (contiguous), so that the loops know no borders.
+// Builds parts of a map from the windows that meet them.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "../kernels.h"
 #include "moves.h"
+#include "parallel.h"
+#include "places.h"
 #include "select.h"
 
 namespace tased {
 
-// What both layouts have in common.
-template <class scalar_t, Meet kMeet>
-class ScatterBase {
- public:
-  // From now on of other maps and windows of the same geometry.
-  void reset(const ScatterArgs& args) { args_ = args; }
+// Some rows of some frames.
+struct MapPart {
+  Range frames;
+  Range rows;
+};
 
- protected:
+// What lies in memory, scalars that add up or bits that move, and how it does in lanes.
+template <class scalar_t, Meet kMeet>
+struct ScatterTypes {
   static constexpr bool kSum = kMeet == Meet::kSum;
-  // What lies in memory: scalars that add up, or bits that move.
   using stored_t = std::conditional_t<kSum, scalar_t, typename Lane<scalar_t>::value_t>;
   using lane_t = std::conditional_t<kSum, typename Scalar<scalar_t>::sum_t, stored_t>;
-  using tag_t = tag_of<lane_t>;
+  static constexpr bool kConverted = !std::is_same_v<lane_t, stored_t>;
+};
 
-  ScatterBase(const PoolGeometry& geometry, const ScatterArgs& args)
+// Contiguous maps. A part is cleared, then one window after another goes to its place there: half types that add up do
+// so in a copy of the part.
+template <class scalar_t, Meet kMeet>
+class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
+  using Types = ScatterTypes<scalar_t, kMeet>;
+  using typename Types::lane_t;
+  using typename Types::stored_t;
+  using Types::kConverted;
+  using Types::kSum;
+
+ public:
+  // How large parts are: several times as large as a window, which is visited by each of the parts that it reaches.
+  static MapPart most(const PoolGeometry& g) {
+    constexpr int64_t kPartBytes = 4 * kTileBytes;
+    const int64_t row_bytes = g.w.size * static_cast<int64_t>(sizeof(lane_t));
+    const auto fitting = [](const Axis& axis, int64_t wanted) {
+      const int64_t least = axis.overlapping() ? 4 * axis.kernel : axis.stride;
+      return std::min<int64_t>(std::max(wanted, least) / axis.stride * axis.stride + axis.stride - 1, axis.size);
+    };
+    const int64_t rows = fitting(g.h, kPartBytes / (fitting(g.t, 1) * row_bytes));
+    return {{0, fitting(g.t, kPartBytes / (rows * row_bytes))}, {0, rows}};
+  }
+
+  ContiguousScatter(const PoolGeometry& geometry, const ScatterArgs& args, const MapPart& most)
       : g_(geometry),
         planes_(geometry),
         args_(args),
-        rows_behind_((geometry.h.kernel - 1) / geometry.h.stride),
-        columns_behind_((geometry.w.kernel - 1) / geometry.w.stride) {}
+        frame_pitch_(kConverted ? most.rows.size() * planes_.map_row : planes_.map_plane),
+        places_(geometry, args.frames != nullptr, frame_pitch_) {
+    if constexpr (kConverted) {
+      part_.reset(most.frames.size() * frame_pitch_);
+      const int64_t rows = (most.rows.size() + g_.h.kernel - 1) / g_.h.stride + 1;
+      values_.reset(std::min<int64_t>(rows, g_.h.windows) * planes_.grid_row);
+    }
+  }
 
-  Rows<const stored_t> values(int64_t plane, int64_t i) const {
-    return planes_.grid_rows(static_cast<const stored_t*>(args_.values), plane, i);
+  // From now on of other maps and windows of the same geometry.
+  void reset(const ScatterArgs& args) { args_ = args; }
+
+  void operator()(int64_t volume, const MapPart& part) {
+    const int64_t lanes = part.rows.size() * planes_.map_row;
+    const auto frame = [&](int64_t f) {
+      return planes_.map_rows(static_cast<stored_t*>(args_.map), volume * g_.t.size + f, part.rows.begin).data;
+    };
+    lane_t* target = nullptr;
+    if constexpr (kConverted) {
+      target = part_.data();
+    } else {
+      target = frame(part.frames.begin);
+    }
+    for (int64_t f = 0; f < part.frames.size(); ++f) std::fill_n(target + f * frame_pitch_, lanes, lane_t{});
+    const int32_t t_end = g_.t.last_covering(static_cast<int32_t>(part.frames.end - 1));
+    for (int32_t t = g_.t.first_covering(static_cast<int32_t>(part.frames.begin)); t <= t_end; ++t) {
+      meet(volume * g_.t.windows + t, t, part, target);
+    }
+    if constexpr (kConverted) {
+      for (int64_t f = 0; f < part.frames.size(); ++f) {
+        convert<lane_t, stored_t>({target + f * frame_pitch_, lanes}, {frame(part.frames.begin + f), lanes}, 1, lanes);
+      }
+    }
   }
-  Rows<stored_t> map(int64_t plane, int64_t r) const {
-    return planes_.map_rows(static_cast<stored_t*>(args_.map), plane, r);
+
+ private:
+  // The windows (t, ·), which lie in `plane` of the grid.
+  void meet(int64_t plane, int32_t t, const MapPart& part, lane_t* target) {
+    const int32_t begin = g_.h.first_covering(static_cast<int32_t>(part.rows.begin));
+    const int32_t last = g_.h.last_covering(static_cast<int32_t>(part.rows.end - 1));
+    if (begin > last) return;
+    const auto stored = planes_.grid_rows(static_cast<const stored_t*>(args_.values), plane, begin).data;
+    const lane_t* values = nullptr;
+    if constexpr (kConverted) {
+      const int64_t lanes = (last - begin + 1) * planes_.grid_row;
+      convert<stored_t, lane_t>({stored, lanes}, {values_.data(), lanes}, 1, lanes);
+      values = values_.data();
+    } else {
+      values = stored;
+    }
+    for (int32_t i = begin; i <= last; ++i) {
+      places_.look_at(part.frames, part.rows, t, i);
+      places_.visit(planes_.grid_rows(args_.offsets, plane, i).data, planes_.grid_rows(args_.frames, plane, i).data,
+                    [&](int64_t j, int64_t place) {
+                      if (place < 0) return;
+                      if constexpr (kSum) {
+                        target[place] += values[j];
+                      } else {
+                        target[place] = values[j];
+                      }
+                    });
+      values += planes_.grid_row;
+    }
   }
-  // Rows of windows as tags: the offsets, or with frames those of frame `dt` alone.
-  void tags(int64_t plane, int64_t i, int32_t dt, Rows<tag_t> target, int64_t rows, int64_t lanes) const {
-    make_tags<tag_t>(planes_.grid_rows(args_.offsets, plane, i), planes_.grid_rows(args_.frames, plane, i), dt, target,
-                     rows, lanes);
-  }
-  // The offset at which a window sees what is the first offset of its frame `dt`.
-  int32_t first_offset(int32_t dt) const { return args_.frames ? 0 : dt * g_.window_area(); }
 
   const PoolGeometry g_;
   const Planes planes_;
   ScatterArgs args_;
-  const int64_t rows_behind_;  // a position's windows are the last one that covers it and so many before
-  const int64_t columns_behind_;
-  SelectOf<lane_t, kSum> select_;
-  typename SelectOf<lane_t, kSum>::Sources sources_;
-};
-
-// Contiguous maps. Lanes are positions of equal phase, whole rows of them.
-template <class scalar_t, Meet kMeet>
-class ContiguousScatter : ScatterBase<scalar_t, kMeet> {
-  using Base = ScatterBase<scalar_t, kMeet>;
-  using Base::columns_behind_;
-  using Base::g_;
-  using Base::kSum;
-  using Base::planes_;
-  using Base::rows_behind_;
-  using Base::select_;
-  using Base::sources_;
-  using typename Base::lane_t;
-  using typename Base::stored_t;
-  using typename Base::tag_t;
-
- public:
-  using Base::reset;
-
-  ContiguousScatter(const PoolGeometry& geometry, const ScatterArgs& args, int64_t most_rows)
-      : Base(geometry, args),
-        first_column_(g_.w.padding / g_.w.stride),
-        pitch_((g_.w.size - 1 + g_.w.padding) / g_.w.stride - first_column_ + 1 + columns_behind_),
-        most_rows_((most_rows - 1) / g_.h.stride + 2),
-        windows_((most_rows_ + rows_behind_ + 1) * pitch_ + columns_behind_),
-        times_((g_.t.kernel - 1) / g_.t.stride + 1),
-        values_(times_ * windows_),
-        tags_(times_ * windows_),
-        met_(phases(g_.h) * phases(g_.w) * most_rows_ * pitch_),
-        zeros_(g_.w.size) {
-    std::fill_n(values_.data(), times_ * windows_, lane_t{});
-    std::fill_n(tags_.data(), times_ * windows_, static_cast<tag_t>(kNoOffset));
-    std::fill_n(zeros_.data(), g_.w.size, lane_t{});
-  }
-
-  // Rows begin … end - 1 of a map's frame.
-  void operator()(int64_t volume, int32_t frame, int64_t begin, int64_t end) {
-    const int64_t first = (begin + g_.h.padding) / g_.h.stride;
-    const int64_t rows = (end - 1 + g_.h.padding) / g_.h.stride - first + 1;
-    const int32_t t_first = g_.t.first_covering(frame);
-    const int32_t t_last = g_.t.last_covering(frame);
-    for (int32_t t = t_first; t <= t_last; ++t) {
-      prepare(volume * g_.t.windows + t, frame - g_.t.start(t), first, rows, (t - t_first) * windows_);
-    }
-    if (write_pairs(volume * g_.t.size + frame, frame, first, begin, end)) return;
-    for (int64_t row_phase = 0; row_phase < phases(g_.h); ++row_phase) {
-      for (int64_t column_phase = 0; column_phase < phases(g_.w); ++column_phase) {
-        sources_.clear();
-        for (int32_t t = t_first; t <= t_last; ++t) {
-          add(row_phase, column_phase, Base::first_offset(frame - g_.t.start(t)), (t - t_first) * windows_);
-        }
-        select_(sources_, false, met(row_phase, column_phase), 1, rows * pitch_);
-      }
-    }
-    join(volume * g_.t.size + frame, first, begin, end);
-  }
-
- private:
-  // Windows of rows first - rows_behind_ … first + rows - 1, those beyond the grid pointing nowhere.
-  void prepare(int64_t plane, int32_t dt, int64_t first, int64_t rows, int64_t place) {
-    const int64_t top = first - rows_behind_;
-    const int64_t begin = std::clamp<int64_t>(top, 0, g_.h.windows);
-    const int64_t end = std::clamp<int64_t>(first + rows, begin, g_.h.windows);
-    const Rows<tag_t> tags{tags_.data() + place, pitch_};
-    std::fill(tags[0], tags[begin - top], static_cast<tag_t>(kNoOffset));
-    std::fill(tags[end - top], tags[rows + rows_behind_], static_cast<tag_t>(kNoOffset));
-    if (begin == end) return;
-    const int64_t column = columns_behind_ - first_column_;
-    const int64_t columns = std::min<int64_t>(g_.w.windows, pitch_ - column);  // further ones begin beyond the map
-    Base::tags(plane, begin, dt, tags.from(begin - top, column), end - begin, columns);
-    convert<stored_t, lane_t>(Base::values(plane, begin),
-                              Rows<lane_t>{values_.data() + place, pitch_}.from(begin - top, column), end - begin,
-                              columns);
-  }
-
-  // The windows that meet positions of these phases, in ascending order.
-  void add(int64_t row_phase, int64_t column_phase, int64_t first_offset, int64_t place) {
-    for (int64_t u = (g_.h.kernel - 1 - row_phase) / g_.h.stride; u >= 0; --u) {
-      for (int64_t v = (g_.w.kernel - 1 - column_phase) / g_.w.stride; v >= 0; --v) {
-        const int64_t lane = place + (rows_behind_ - u) * pitch_ + columns_behind_ - v;
-        const int64_t offset =
-            first_offset + (row_phase + u * g_.h.stride) * g_.w.kernel + column_phase + v * g_.w.stride;
-        sources_.push_back(
-            {{values_.data() + lane, pitch_}, {tags_.data() + lane, pitch_}, static_cast<int32_t>(offset)});
-      }
-    }
-  }
-
-  // At stride 2 even and odd columns are selected side by side and go straight to the map, where there are loops for
-  // it.
-  bool write_pairs(int64_t plane, int32_t frame, int64_t first, int64_t begin, int64_t end) {
-    if constexpr (!std::is_same_v<lane_t, stored_t>) {
-      return false;
-    } else {
-      constexpr int64_t kVector = 64 / sizeof(lane_t);
-      if (g_.w.stride != 2 || g_.w.kernel < 2 || g_.w.size % 2 != 0 || g_.w.size / 2 < kVector ||
-          g_.h.kernel < g_.h.stride) {
-        return false;
-      }
-      for (int64_t r = begin; r < std::min(end, begin + g_.h.stride); ++r) {
-        sources_.clear();
-        size_t even = 0;
-        for (int64_t c = 0; c < 2; ++c) {
-          const int64_t shift =
-              ((r + g_.h.padding) / g_.h.stride - first) * pitch_ + (c + g_.w.padding) / 2 - first_column_;
-          for (int32_t t = g_.t.first_covering(frame); t <= g_.t.last_covering(frame); ++t) {
-            add((r + g_.h.padding) % g_.h.stride, (c + g_.w.padding) % 2, Base::first_offset(frame - g_.t.start(t)),
-                (t - g_.t.first_covering(frame)) * windows_ + shift);
-          }
-          if (c == 0) even = sources_.size();
-        }
-        const auto loop = pairs_loop<lane_t, kSum>(even, sources_.size() - even);
-        if (loop == nullptr) return false;
-        loop(sources_.data(), {Base::map(plane, r).data, g_.h.stride * planes_.map_row},
-             (end - 1 - r) / g_.h.stride + 1, g_.w.size / 2);
-      }
-      return true;
-    }
-  }
-
-  Rows<lane_t> met(int64_t row_phase, int64_t column_phase) const {
-    return {met_.data() + (row_phase * phases(g_.w) + column_phase) * most_rows_ * pitch_, pitch_};
-  }
-
-  // Phases become rows of the map.
-  void join(int64_t plane, int64_t first, int64_t begin, int64_t end) {
-    for (int64_t r = begin; r < std::min(end, begin + g_.h.stride); ++r) {
-      const int64_t row_phase = (r + g_.h.padding) % g_.h.stride;
-      const int64_t rows = (end - 1 - r) / g_.h.stride + 1;
-      const Rows<stored_t> target{Base::map(plane, r).data, g_.h.stride * planes_.map_row};
-      const auto column = [&](int64_t c) {
-        const int64_t column_phase = (c + g_.w.padding) % g_.w.stride;
-        if (row_phase >= g_.h.kernel || column_phase >= g_.w.kernel) return Rows<const lane_t>{zeros_.data(), 0};
-        return Rows<const lane_t>(
-            met(row_phase, column_phase)
-                .from((r + g_.h.padding) / g_.h.stride - first, (c + g_.w.padding) / g_.w.stride - first_column_));
-      };
-      if (g_.w.stride == 2) {
-        tased::join(column(0), column(1), target, rows, g_.w.size);
-        continue;
-      }
-      for (int64_t c = 0; c < std::min(g_.w.size, g_.w.stride); ++c) {
-        spread(column(c), target.from(0, c), g_.w.stride, rows, (g_.w.size - 1 - c) / g_.w.stride + 1);
-      }
-    }
-  }
-
-  const int64_t first_column_;  // of the places of columns
-  const int64_t pitch_;
-  const int64_t most_rows_;  // of a phase
-  const int64_t windows_;    // lanes of one frame's windows
-  const int64_t times_;      // frames of windows that may meet a frame of the map
+  const int64_t frame_pitch_;
+  Places places_;
+  Buffer<lane_t> part_;
   Buffer<lane_t> values_;
-  Buffer<tag_t> tags_;
-  Buffer<lane_t> met_;
-  Buffer<lane_t> zeros_;
 };
 
 // Channels-last maps. Lanes are channels.
 template <class scalar_t, Meet kMeet>
-class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
-  using Base = ScatterBase<scalar_t, kMeet>;
-  using Base::columns_behind_;
-  using Base::g_;
-  using Base::kSum;
-  using Base::planes_;
-  using Base::rows_behind_;
-  using Base::select_;
-  using Base::sources_;
-  using typename Base::lane_t;
-  using typename Base::stored_t;
-  using typename Base::tag_t;
-  static constexpr bool kConverted = !std::is_same_v<lane_t, stored_t>;
+class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
+  using Types = ScatterTypes<scalar_t, kMeet>;
+  using typename Types::lane_t;
+  using typename Types::stored_t;
+  using Types::kConverted;
+  using Types::kSum;
+  using tag_t = tag_of<lane_t>;
 
  public:
-  using Base::reset;
+  // How large parts are.
+  static MapPart most(const PoolGeometry& g) {
+    const int64_t row_bytes = g.w.size * g.channels * static_cast<int64_t>(sizeof(stored_t));
+    return {{0, 1}, {0, std::clamp<int64_t>(kTileBytes / row_bytes, g.h.stride, std::max(g.h.size, g.h.stride))}};
+  }
 
-  ChannelsLastScatter(const PoolGeometry& geometry, const ScatterArgs& args, int64_t)
-      : Base(geometry, args),
+  ChannelsLastScatter(const PoolGeometry& geometry, const ScatterArgs& args, const MapPart&)
+      : g_(geometry),
+        planes_(geometry),
+        args_(args),
+        rows_behind_((geometry.h.kernel - 1) / geometry.h.stride),
         times_((g_.t.kernel - 1) / g_.t.stride + 1),
         slots_(times_ * (rows_behind_ + 1)),
         tags_(slots_ * planes_.grid_row),
@@ -240,15 +156,20 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
         line_(kConverted ? planes_.map_row : 0),
         prepared_(slots_, -1) {}
 
-  void operator()(int64_t volume, int32_t frame, int64_t begin, int64_t end) {
-    std::fill(prepared_.begin(), prepared_.end(), -1);
-    for (int64_t r = begin; r < end; ++r) {
-      stored_t* row = Base::map(volume * g_.t.size + frame, r).data;
-      if constexpr (kConverted) {
-        meet(volume, frame, static_cast<int32_t>(r), line_.data());
-        convert<lane_t, stored_t>({line_.data(), planes_.map_row}, {row, planes_.map_row}, 1, planes_.map_row);
-      } else {
-        meet(volume, frame, static_cast<int32_t>(r), row);
+  // From now on of other maps and windows of the same geometry.
+  void reset(const ScatterArgs& args) { args_ = args; }
+
+  void operator()(int64_t volume, const MapPart& part) {
+    for (auto frame = static_cast<int32_t>(part.frames.begin); frame < part.frames.end; ++frame) {
+      std::fill(prepared_.begin(), prepared_.end(), -1);
+      for (auto r = static_cast<int32_t>(part.rows.begin); r < part.rows.end; ++r) {
+        stored_t* row = planes_.map_rows(static_cast<stored_t*>(args_.map), volume * g_.t.size + frame, r).data;
+        if constexpr (kConverted) {
+          meet(volume, frame, r, line_.data());
+          convert<lane_t, stored_t>({line_.data(), planes_.map_row}, {row, planes_.map_row}, 1, planes_.map_row);
+        } else {
+          meet(volume, frame, r, row);
+        }
       }
     }
   }
@@ -267,20 +188,22 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
     const int64_t lanes = planes_.grid_row;
     const int32_t dt = frame - g_.t.start(t);
     const int64_t id = plane * g_.h.windows + i;
+    const auto stored = planes_.grid_rows(static_cast<const stored_t*>(args_.values), plane, i);
     const lane_t* values = nullptr;
     if constexpr (kConverted) {
       values = values_.data() + slot * lanes;
     } else {
-      values = Base::values(plane, i).data;
+      values = stored.data;
     }
     if (prepared_[slot] != id) {
       prepared_[slot] = id;
-      Base::tags(plane, i, dt, {tags, lanes}, 1, lanes);
-      if constexpr (kConverted) {
-        convert<stored_t, lane_t>(Base::values(plane, i), {values_.data() + slot * lanes, lanes}, 1, lanes);
-      }
+      make_tags<tag_t>(planes_.grid_rows(args_.offsets, plane, i), planes_.grid_rows(args_.frames, plane, i), dt,
+                       {tags, lanes}, 1, lanes);
+      if constexpr (kConverted) convert<stored_t, lane_t>(stored, {values_.data() + slot * lanes, lanes}, 1, lanes);
     }
-    return {values, tags, Base::first_offset(dt) + (r - g_.h.start(i)) * g_.w.kernel};
+    // With frames, tags are offsets in one frame.
+    const int32_t first_offset = args_.frames ? 0 : dt * g_.window_area();
+    return {values, tags, first_offset + (r - g_.h.start(i)) * g_.w.kernel};
   }
 
   void meet(int64_t volume, int32_t frame, int32_t r, lane_t* row) {
@@ -319,13 +242,19 @@ class ChannelsLastScatter : ScatterBase<scalar_t, kMeet> {
     }
   }
 
-  const int64_t times_;
+  const PoolGeometry g_;
+  const Planes planes_;
+  ScatterArgs args_;
+  const int64_t rows_behind_;  // a position's windows are the last row that covers it and so many before
+  const int64_t times_;        // and so many frames of windows in all
   const int64_t slots_;
   Buffer<tag_t> tags_;
   Buffer<lane_t> values_;
   Buffer<lane_t> line_;
   std::vector<int64_t> prepared_;  // which window row is in a slot
   std::vector<WindowRow> window_rows_;
+  SelectOf<lane_t, kSum> select_;
+  typename SelectOf<lane_t, kSum>::Sources sources_;
 };
 
 }  // namespace tased

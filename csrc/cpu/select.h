@@ -35,10 +35,6 @@ struct SelectLoop {
     tag_t offset;
   };
 
-  static TASED_INLINE Row row(const Source<lane_t>& source, int64_t r) {
-    return {source.value[r], source.tag[r], static_cast<tag_t>(source.offset)};
-  }
-
   template <int n>
   static TASED_INLINE void meet(const Row* rows, int64_t k, lane_t& result) {
     if constexpr (n < kSources) {
@@ -57,42 +53,20 @@ struct SelectLoop {
     for (int64_t r = 0; r < rows; ++r) {
       Row rows_at[kSources];
 #pragma GCC unroll 16
-      for (int n = 0; n < kSources; ++n) rows_at[n] = row(sources[n], r);
+      for (int n = 0; n < kSources; ++n) {
+        rows_at[n] = {sources[n].value[r], sources[n].tag[r], static_cast<tag_t>(sources[n].offset)};
+      }
       lane_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) {
+      const auto select = [&](int64_t k) __attribute__((always_inline)) {
         lane_t result = kContinued ? to[k] : lane_t{};
         meet<0>(rows_at, k, result);
         to[k] = result;
-      }
-    }
-  }
-};
-
-// Two selections at once, that of the even columns of a row from the first kEven sources, that of the odd ones from the
-// next kOdd.
-template <class lane_t, bool kSum, int kEven, int kOdd>
-struct SelectPairsLoop {
-  using Even = SelectLoop<lane_t, kSum, kEven, false>;
-  using Odd = SelectLoop<lane_t, kSum, kOdd, false>;
-
-  static TASED_INLINE void run(const Source<lane_t>* sources, Rows<lane_t> target, int64_t rows, int64_t pairs) {
-    for (int64_t r = 0; r < rows; ++r) {
-      typename Even::Row even[kEven];
-      typename Odd::Row odd[kOdd];
-#pragma GCC unroll 16
-      for (int n = 0; n < kEven; ++n) even[n] = Even::row(sources[n], r);
-#pragma GCC unroll 16
-      for (int n = 0; n < kOdd; ++n) odd[n] = Odd::row(sources[kEven + n], r);
-      lane_t* to = target[r];
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < pairs; ++k) {
-        lane_t first{};
-        lane_t second{};
-        Even::template meet<0>(even, k, first);
-        Odd::template meet<0>(odd, k, second);
-        to[2 * k] = first;
-        to[2 * k + 1] = second;
+      };
+      if constexpr (kSum && kContinued) {  // once for every lane
+        TASED_INDEPENDENT
+        for (int64_t k = 0; k < lanes; ++k) select(k);
+      } else {
+        for_lanes<64 / sizeof(lane_t)>(lanes, select);
       }
     }
   }
@@ -142,28 +116,6 @@ class SelectOf {
   }
 };
 
-// The loop for so many sources of even and of odd columns, or null: those of kernels of 2 to 4 at stride 2.
-template <class lane_t, bool kSum>
-auto pairs_loop(size_t even, size_t odd) {
-  using Loop = void (*)(const Source<lane_t>*, Rows<lane_t>, int64_t, int64_t);
-  struct Entry {
-    size_t even;
-    size_t odd;
-    Loop loop;
-  };
-  static const std::array<Entry, 7> entries = {{{1, 1, at_vector_level<SelectPairsLoop<lane_t, kSum, 1, 1>>()},
-                                                {1, 2, at_vector_level<SelectPairsLoop<lane_t, kSum, 1, 2>>()},
-                                                {2, 1, at_vector_level<SelectPairsLoop<lane_t, kSum, 2, 1>>()},
-                                                {2, 2, at_vector_level<SelectPairsLoop<lane_t, kSum, 2, 2>>()},
-                                                {2, 4, at_vector_level<SelectPairsLoop<lane_t, kSum, 2, 4>>()},
-                                                {4, 2, at_vector_level<SelectPairsLoop<lane_t, kSum, 4, 2>>()},
-                                                {4, 4, at_vector_level<SelectPairsLoop<lane_t, kSum, 4, 4>>()}}};
-  for (const Entry& entry : entries) {
-    if (entry.even == even && entry.odd == odd) return entry.loop;
-  }
-  return Loop{nullptr};
-}
-
 // Offsets as tags; with frames only those of one frame.
 template <class tag_t, bool kFrames>
 struct TagLoop {
@@ -174,56 +126,52 @@ struct TagLoop {
       const uint8_t* from = frames[r];
       tag_t* to = target[r];
       const auto wanted = static_cast<uint8_t>(frame);
-      TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) {
+      for_lanes<64 / sizeof(tag_t)>(lanes, [&](int64_t k) __attribute__((always_inline)) {
         if constexpr (kFrames) {
           to[k] = from[k] == wanted ? static_cast<tag_t>(offset[k]) : static_cast<tag_t>(kNoOffset);
         } else {
           to[k] = static_cast<tag_t>(offset[k]);
         }
-      }
+      });
     }
   }
 };
 
-// The lanes of windows that may point where the window itself points with `own`, which they do with `other`.
-template <class tag_t>
+// The offsets of windows that may point where the window itself points with `own`, which they do with `other`.
 struct RivalLanes {
-  const tag_t* tags;
-  tag_t own;
-  tag_t other;
+  const uint8_t* offsets;
+  uint8_t own;
+  uint8_t other;
 };
 
-// A window that points where a later one, its rival, points as well has lost its position: kept no longer.
-template <class tag_t, int kRivals>
+// A window that points where a later one, its rival, points as well has lost its position: 1, else what it was.
+template <int kRivals>
 struct LoseLoop {
   template <int n>
-  static TASED_INLINE bool lost(const RivalLanes<tag_t>* rivals, tag_t tag, int64_t k) {
+  static TASED_INLINE uint8_t lost(const RivalLanes* rivals, uint8_t offset, int64_t k) {
     if constexpr (n < kRivals) {
-      return ((tag == rivals[n].own) & (rivals[n].tags[k] == rivals[n].other)) | lost<n + 1>(rivals, tag, k);
+      return ((offset == rivals[n].own) & (rivals[n].offsets[k] == rivals[n].other)) | lost<n + 1>(rivals, offset, k);
     } else {
-      return false;
+      return 0;
     }
   }
 
-  static TASED_INLINE void run(const tag_t* tags, const RivalLanes<tag_t>* all, tag_t* kept, int64_t lanes) {
-    RivalLanes<tag_t> rivals[kRivals];
+  static TASED_INLINE void run(const uint8_t* offsets, const RivalLanes* all, uint8_t* lost_lanes, int64_t lanes) {
+    RivalLanes rivals[kRivals];
 #pragma GCC unroll 16
     for (int n = 0; n < kRivals; ++n) rivals[n] = all[n];
     TASED_INDEPENDENT
-    for (int64_t k = 0; k < lanes; ++k) {
-      kept[k] = lost<0>(rivals, tags[k], k) ? static_cast<tag_t>(kNoOffset) : kept[k];
-    }
+    for (int64_t k = 0; k < lanes; ++k) lost_lanes[k] |= lost<0>(rivals, offsets[k], k);
   }
 };
 
-template <class tag_t>
-void lose(const tag_t* tags, const std::vector<RivalLanes<tag_t>>& rivals, tag_t* kept, int64_t lanes) {
-  static const auto one = at_vector_level<LoseLoop<tag_t, 1>>();
-  static const auto four = at_vector_level<LoseLoop<tag_t, 4>>();
+inline void lose(const uint8_t* offsets, const std::vector<RivalLanes>& rivals, uint8_t* lost, int64_t lanes) {
+  static const auto one = at_vector_level<LoseLoop<1>>();
+  static const auto four = at_vector_level<LoseLoop<4>>();
+  std::fill_n(lost, lanes, uint8_t{0});
   for (size_t done = 0; done < rivals.size();) {
     const bool many = rivals.size() - done >= 4;
-    (many ? four : one)(tags, rivals.data() + done, kept, lanes);
+    (many ? four : one)(offsets, rivals.data() + done, lost, lanes);
     done += many ? 4 : 1;
   }
 }
