@@ -1,27 +1,40 @@
 """The command `tased`.
 
-Results go to files and messages to stderr. Exit status: 0 all done, 1 some videos failed, 2 the command line does not
+Results go to files, tables to stdout and messages to stderr. Exit status: 0 all done, 1 some videos failed, 2 the command line does not
 make sense, 130 stopped by ctrl-C.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from . import __version__
-from .heads import AGGREGATIONS
+from .decoders import DECODERS
+from .heads import AGGREGATIONS, UPSAMPLINGS
+from .info import table
 from .predict import FORMATS, SIZE, predict_video
 from .render import ALPHA
 from .tased import MIN_SIDE, TASEDNet
 from .video import READERS, VideoWarning
-from .weights import WeightsError, load_weights
+from .weights import (
+    ARCHITECTURE,
+    WeightsError,
+    architecture,
+    described,
+    is_encoder_key,
+    load_weights,
+    read_weights,
+    variant_of,
+)
 
 # What each precision means for the network's weights, and for its convolutions if that differs.
 PRECISIONS = {
@@ -29,6 +42,10 @@ PRECISIONS = {
     "float64": (torch.float64, None),
     "bfloat16": (torch.float32, torch.bfloat16),
 }
+
+
+# Types of weights that `tased convert` writes.
+DTYPES = {"same": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 class UsageError(Exception):
@@ -42,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", VideoWarning)
             warnings.showwarning = lambda message, *_: _say(f"warning: {message}")
-            return predict(options)
+            status: int = options.run(options)
+            return status
     except KeyboardInterrupt:
         _say("stopped")
         return 130
@@ -70,6 +88,7 @@ def predict(options: argparse.Namespace) -> int:
                 autocast=PRECISIONS[options.precision][1],
                 reader=options.reader,
                 alpha=options.alpha,
+                fps=options.fps,
                 progress=not options.quiet,
             )
         except Exception as error:
@@ -112,6 +131,51 @@ def _refuse_to_overwrite(target: Path, options: argparse.Namespace) -> None:
         raise FileExistsError(f"{target} is there already: give --overwrite to replace it")
 
 
+def info(options: argparse.Namespace) -> int:
+    """`tased info`: prints the table of a variant."""
+    for line in table(_variant(options), options.size):
+        print(line)
+    return 0
+
+
+def convert(options: argparse.Namespace) -> int:
+    """`tased convert`: writes a weights file anew, with its variant."""
+    source, target = options.source, options.target
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target}: name a file that ends in .safetensors")
+    if target.exists() and not options.overwrite:
+        raise UsageError(f"{target} is there already: give --overwrite to replace it")
+    state, stated = read_weights(source)
+    if all(is_encoder_key(key) for key in state):
+        raise WeightsError(f"{source}: holds the encoder only, which is no network to convert")
+    found = stated or variant_of(TASEDNet, state)
+    if found is None:
+        raise WeightsError(f"{source}: fits no variant of TASEDNet")
+    net = TASEDNet(**{**found, **_given(options)})
+    load_weights(net, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    net.save_pretrained(target, dtype=DTYPES[options.dtype])
+    print(f"{target}: {described(TASEDNet, architecture(net.options))}")
+    return 0
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The variant's options that stand on the command line."""
+    return {name: getattr(options, name) for name in ARCHITECTURE if getattr(options, name, None) is not None}
+
+
+def _variant(options: argparse.Namespace) -> dict[str, Any]:
+    """The variant that --weights states, if it does, with the options of the command line; checked."""
+    stated = read_weights(options.weights)[1] if options.weights is not None else None
+    variant = {**(stated or {}), **_given(options)}
+    try:
+        with torch.device("meta"):
+            TASEDNet(**variant)
+    except ValueError as error:
+        raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
+    return variant
+
+
 def _network(options: argparse.Namespace) -> TASEDNet:
     """The network that the options describe, with its weights, ready to predict."""
     try:
@@ -119,11 +183,9 @@ def _network(options: argparse.Namespace) -> TASEDNet:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {options.device}: {str(error).splitlines()[0]}") from error
+    variant = _variant(options)
     torch.manual_seed(options.seed)
-    try:
-        net = TASEDNet(clip_length=options.clip_length, aggregation=options.aggregation, width=options.width)
-    except ValueError as error:
-        raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
+    net = TASEDNet(**variant)
     untrained = f"untrained, with random weights (seed {options.seed}): its maps say nothing about where people look"
     if options.weights is None:
         _say(f"no --weights given: the network is {untrained}")
@@ -144,6 +206,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog="""examples:
   tased predict street.mp4 -o street_saliency.mp4 --weights TASED_updated.pt
   tased predict clips/*.avi -o results --format maps --weights TASED_updated.pt
+  tased predict skate_60fps.mp4 -o out --fps 30 --weights tased.safetensors
 
 Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -155,7 +218,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
         "--weights",
         type=Path,
         metavar="FILE",
-        help="released weights (.pt) or .safetensors; without: untrained weights",
+        help="released weights (.pt) or .safetensors, which may state its variant; without: untrained weights",
     )
     add(
         "--format",
@@ -171,28 +234,80 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
         default=ALPHA,
         help="opacity of the heat where saliency is highest (default: %(default)s)",
     )
+    _add_size(predict)
     add(
+        "--fps",
+        type=_positive,
+        help="frames a second that the network sees, 30 for the released weights: every n-th frame of a faster video; "
+        "there is a map for every frame all the same (default: the video's own)",
+    )
+    add("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)")
+    add("--precision", choices=tuple(PRECISIONS), default="float32", help="type to compute in (default: %(default)s)")
+    add("--reader", choices=tuple(READERS), default="pyav", help="what decodes the videos (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of untrained weights (default: %(default)s)")
+    add("--quiet", action="store_true", help="no progress bar, no word of success")
+    _add_variant(predict)
+    _add_debug(predict)
+    predict.set_defaults(run=globals()["predict"])
+
+    shown = commands.add_parser(
+        "info",
+        help="print what a variant of the network costs",
+        description="Prints a table of the network's stages for one clip: output shape, parameters, multiply-adds of the "
+        "convolutions, and bytes of all maps in float32.",
+    )
+    shown.add_argument("--weights", type=Path, metavar="FILE", help="a .safetensors file that states its variant")
+    _add_size(shown)
+    _add_variant(shown)
+    _add_debug(shown)
+    shown.set_defaults(run=info)
+
+    converted = commands.add_parser(
+        "convert",
+        help="write a weights file as .safetensors that states its variant",
+        description="Reads released weights, a checkpoint or .safetensors, finds out which variant of the network they are, "
+        "and writes them with it. Clips of 4 and of 8 frames have the same weights: give --clip-length 4 for 4.",
+    )
+    converted.add_argument("source", type=Path, metavar="IN", help="the file to read")
+    converted.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
+    converted.add_argument(
+        "--dtype", choices=tuple(DTYPES), default="same", help="type of the weights in OUT (default: %(default)s as IN)"
+    )
+    converted.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
+    converted.add_argument(
+        "--clip-length", type=int, metavar="T", help="frames of a clip, where the file leaves it open"
+    )
+    _add_debug(converted)
+    converted.set_defaults(run=convert)
+    return parser
+
+
+def _add_size(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
         "--size",
         type=_size,
         default=SIZE,
         metavar="HxW",
         help="size that frames are resized to for the network (default: {}x{})".format(*SIZE),
     )
-    add("--clip-length", type=int, default=32, metavar="T", help="frames of a clip (default: %(default)s)")
-    add(
-        "--aggregation",
-        choices=AGGREGATIONS,
-        default="updated",
-        help="variant of the prediction network (default: %(default)s)",
+
+
+def _add_variant(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "variant of the network", "what the weights file states, and else as released: 32 frames, updated, unpool"
     )
-    add("--width", type=float, default=1.0, help="scales the network's channels (default: %(default)s)")
-    add("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)")
-    add("--precision", choices=tuple(PRECISIONS), default="float32", help="type to compute in (default: %(default)s)")
-    add("--reader", choices=tuple(READERS), default="pyav", help="what decodes the videos (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of untrained weights (default: %(default)s)")
-    add("--quiet", action="store_true", help="no progress bar, no word of success")
-    add("--debug", action="store_true", help="show Python's traceback of an error")
-    return parser
+    add = group.add_argument
+    add("--clip-length", type=int, metavar="T", help="frames of a clip: 4 or a multiple of 8")
+    add("--aggregation", choices=AGGREGATIONS, help="how the prediction network joins the frames")
+    add("--upsampling", choices=UPSAMPLINGS, help="how it upsamples between its blocks")
+    add("--denser", action="store_const", const=True, help="two more convolutions in each of its spatial blocks")
+    add("--maps", type=int, metavar="K", help="maps of the clip's last K frames at once")
+    add("--width", type=float, help="scales the channels of every block")
+    add("--decoder", choices=("tased", *DECODERS), help="TASED-Net's own, or one that the paper compares with")
+
+
+def _add_debug(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--debug", action="store_true", help="show Python's traceback of an error")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -200,6 +315,16 @@ def _size(text: str) -> tuple[int, int]:
     if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < MIN_SIDE:
         raise argparse.ArgumentTypeError(f"want HxW such as 224x384, both at least {MIN_SIDE}, got {text!r}")
     return int(height), int(width)
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"want a positive number, got {text!r}")
+    return value
 
 
 def _fraction(text: str) -> float:

@@ -154,12 +154,12 @@ class Interpolate(nn.Module):
 
 
 class Deconvolve(nn.Module):
-    """Transposed convolution that keeps the channels, BN, ReLU (TASED-Net-trp, section 4.4)."""
+    """Transposed convolution, BN, ReLU (TASED-Net-trp, section 4.4, which keeps the channels)."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.conv = Conv("double", channels).module(channels)
-        self.bn = batch_norm(channels)
+        self.conv = Conv("double", out_channels).module(in_channels)
+        self.bn = batch_norm(out_channels)
         self.relu = nn.ReLU(inplace=True)
 
     def forward(self, y: Tensor, z: Tensor, switches: Tensor | None = None) -> Tensor:
@@ -186,4 +186,4 @@ def upsamplings(kind: str, pools: Pools, channels: Sequence[int], temporal: int,
         case "tri":
             return [Interpolate() for _ in channels]
         case _:  # "trp"
-            return [Deconvolve(width) for width in channels]
+            return [Deconvolve(width, width) for width in channels]

@@ -6,10 +6,12 @@ are held, so memory does not grow with the video.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .render import ALPHA, Map, overlay
-from .sliding import sliding_clips
+from .sliding import sliding_windows
 from .tased import TASEDNet
 from .video import READERS, RGB, VideoFrame, video_writer, write_image
 
@@ -36,13 +38,15 @@ def predict_maps(
     *,
     size: tuple[int, int] = SIZE,
     autocast: torch.dtype | None = None,
+    step: Fraction | int = 1,
 ) -> Iterator[Tensor]:
     """Predicts the saliency map of every frame of a video by the plain sliding window (paper section 3.1).
 
     Parameters
     ----------
     net
-        In evaluation mode. It is used where it is and as it is: its device and dtype are those of the computation.
+        In evaluation mode. It is used where it is and as it is: its device and dtype are those of the computation. With
+        `maps` = k the window moves on by k frames.
     frames
         uint8 RGB (H, W, 3), any number of them; they are taken one by one.
     size
@@ -50,6 +54,9 @@ def predict_maps(
         INTER_LINEAR, which the weights were trained with).
     autocast
         bfloat16 or float16 to run the convolutions in that type; None for the network's own.
+    step
+        Frames of the video from one frame of a clip to the next: 2 shows a video of 60 frames a second to the network as
+        one of 30, at which it has learned. There is a map for every frame all the same.
 
     Yields
     ------
@@ -59,15 +66,14 @@ def predict_maps(
     Raises
     ------
     ValueError
-        If the network is in training mode or gives several maps, or a frame is not uint8 RGB.
+        If the network is in training mode, a frame is not uint8 RGB, or the step does not go with the network's maps.
     """
     if net.training:
         raise ValueError("the network is in training mode: call net.eval() first")
-    if net.maps != 1:
-        raise ValueError(f"the sliding window takes a network with maps=1, got maps={net.maps}")
     resized = (_resized(frame, size, net) for frame in frames)
-    for clip in sliding_clips(resized, net.clip_length):
-        yield _predict(net, torch.stack(clip), autocast)
+    for clip, taken in sliding_windows(resized, net.clip_length, net.maps, step):
+        maps = _predict(net, torch.stack(clip), autocast)
+        yield from (maps[number] for number in taken)
 
 
 @torch.inference_mode()
@@ -85,7 +91,7 @@ def _resized(frame: RGB, size: tuple[int, int], net: TASEDNet) -> Tensor:
 def _predict(net: TASEDNet, clip: Tensor, autocast: torch.dtype | None) -> Tensor:
     with torch.autocast(clip.device.type, dtype=autocast, enabled=autocast is not None):
         maps: Tensor = net(clip.permute(3, 0, 1, 2)[None])  # (T, h, w, 3) seen as (3, T, h, w) is channels last
-    return maps[0]
+    return maps.reshape(net.maps, *maps.shape[-2:])
 
 
 def postprocess(saliency: Tensor) -> Map:
@@ -118,6 +124,7 @@ def predict_video(
     autocast: torch.dtype | None = None,
     reader: str = "pyav",
     alpha: float = ALPHA,
+    fps: float | None = None,
     progress: bool = False,
 ) -> int:
     """Writes the saliency of a video.
@@ -137,6 +144,10 @@ def predict_video(
         "pyav" or "skvideo".
     alpha
         Opacity of the overlay where saliency is highest.
+    fps
+        Frames a second that the network is to see, 30 or near it for the released weights: clips take every n-th frame of
+        a faster video, and repeat frames of a slower one, which is counted in frames at the video's average rate. None
+        for the video's own.
     progress
         Whether to show a bar with rate and time left on stderr.
 
@@ -150,13 +161,15 @@ def predict_video(
     VideoError
         If the video cannot be read.
     ValueError
-        If the format or the reader has another name, or as `predict_maps`.
+        If the format or the reader has another name, `fps` is not positive, or as `predict_maps`.
     OSError
         If the result cannot be written. An MP4 file then does not appear; maps written before stay.
     """
     for name, value, known in (("format", format, FORMATS), ("reader", reader, tuple(READERS))):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    if fps is not None and not 0 < fps < math.inf:
+        raise ValueError(f"fps must be a positive number, got {fps}")
     waiting: deque[VideoFrame] = deque()  # frames that the overlay needs again when their map is there
 
     def images() -> Iterator[RGB]:
@@ -166,7 +179,8 @@ def predict_video(
             yield frame.image
 
     with READERS[reader](source) as video:
-        raw = predict_maps(net, images(), size=size, autocast=autocast)
+        step = 1 if fps is None else Fraction(video.rate) / Fraction(fps).limit_denominator(1001)
+        raw = predict_maps(net, images(), size=size, autocast=autocast, step=step)
         maps = tqdm(
             map(postprocess, raw),
             desc=os.path.basename(source),

@@ -1,31 +1,34 @@
-"""The sliding window: one clip of T frames for every frame of a video, made as the frames come (paper section 3.1).
+"""The sliding window: which frames each map is predicted from, made as the frames come (paper section 3.1).
 
 Map t is predicted from the frames t-T+1 to t. The first T-1 frames have no such past: theirs is predicted from the
 reversed clip, frames t+T-1 down to t. A video too short for that (under 2T-1 frames) is looped: after its last frame
 comes its first one again, so frame i is frame i modulo N. All counting here starts at 0.
+
+A network that gives the maps of its clip's last k frames takes steps of k frames. A video of another frame rate than the
+network has learned at is seen in steps as well: every frame has its map, from a clip whose frames lie `step` apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from fractions import Fraction
+from math import floor
+from typing import Generic, NamedTuple, TypeVar
 
 Frame = TypeVar("Frame")
 
 
-def clip_indices(t: int, clip_length: int) -> range:
-    """Frames of the clip that predicts frame `t`, the last one being `t`; some may lie past a short video's end.
+class Window(NamedTuple, Generic[Frame]):
+    """A clip of T frames, and which of the network's maps to take from it, in the order of the video."""
 
-    >>> list(clip_indices(5, 4)), list(clip_indices(1, 4))
-    ([2, 3, 4, 5], [4, 3, 2, 1])
-    """
-    if t >= clip_length - 1:
-        return range(t - clip_length + 1, t + 1)
-    return range(t + clip_length - 1, t - 1, -1)
+    clip: list[Frame]
+    maps: range
 
 
-def sliding_clips(frames: Iterable[Frame], clip_length: int) -> Iterator[list[Frame]]:
-    """Yields the clip of every frame, in order, as soon as its frames are there.
+def sliding_windows(
+    frames: Iterable[Frame], clip_length: int, maps: int = 1, step: Fraction | int = 1
+) -> Iterator[Window[Frame]]:
+    """Yields the window of every frame, or of every `maps` frames, in order, as soon as its frames are there.
 
     Parameters
     ----------
@@ -33,26 +36,65 @@ def sliding_clips(frames: Iterable[Frame], clip_length: int) -> Iterator[list[Fr
         The video's frames, of any type and number; they are taken one by one.
     clip_length
         Frames T of a clip.
+    maps
+        How many of the clip's last frames one window predicts.
+    step
+        Frames of the video from one frame of a clip to the next, rounded to whole frames; not with several maps.
 
     Yields
     ------
-    list
-        The T frames that predict frame 0, then frame 1, and so on. At most 2T-2 frames are held at a time.
+    Window
+        At most 2T-2 frames are held at a time (times `step`).
+
+    Raises
+    ------
+    ValueError
+        If `step` is not positive, or not 1 with several maps.
 
     Examples
     --------
-    >>> for clip in sliding_clips("abcde", clip_length=3):
-    ...     print("".join(clip), end=" ")
+    >>> for window in sliding_windows("abcde", clip_length=3):
+    ...     print("".join(window.clip), end=" ")
     cba dcb abc bcd cde
+    >>> for window in sliding_windows("abcde", clip_length=3, maps=2):
+    ...     print("".join(window.clip), list(window.maps), end=" ")
+    cba [1, 0] bcd [0, 1] cde [1]
     """
+    if step <= 0:
+        raise ValueError(f"step must be positive, got {step}")
+    if maps > 1 and step != 1:
+        raise ValueError(f"a network with maps={maps} predicts neighbouring frames: it takes a step of 1, got {step}")
+    back = [
+        floor(k * Fraction(step) + Fraction(1, 2)) for k in reversed(range(clip_length))
+    ]  # from a clip's last frame
+    reach = back[0]
     held: dict[int, Frame] = {}
     t = count = 0
+
+    def past(last: int, wanted: int) -> Window[Frame]:
+        return Window([held[last - k] for k in back], range(maps - wanted, maps))
+
+    def future(wanted: int, length: int | None = None) -> Window[Frame]:
+        indices = (t + k for k in back)
+        return Window(
+            [held[i if length is None else i % length] for i in indices], range(maps - 1, maps - 1 - wanted, -1)
+        )
+
     for frame in frames:
         held[count] = frame
         count += 1
-        while t < count and max(indices := clip_indices(t, clip_length)) < count:
-            yield [held[i] for i in indices]
-            t += 1
-            held.pop(t - clip_length, None)  # the clips to come begin at frame t-T+1
-    for late in range(t, count):
-        yield [held[i % count] for i in clip_indices(late, clip_length)]
+        while True:
+            last = t + maps - 1
+            if last >= reach and last < count:
+                yield past(last, maps)
+            elif last < reach and t + reach < count:
+                yield future(maps)
+            else:
+                break
+            t += maps
+            for old in range(t - reach - maps, t - reach):
+                held.pop(old, None)
+    while t < count:
+        wanted = min(maps, count - t)
+        yield past(t + wanted - 1, wanted) if t + maps > reach and count > reach else future(wanted, count)
+        t += maps

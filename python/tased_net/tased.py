@@ -6,20 +6,30 @@ switches tell the decoder where to put its values back (auxiliary pooling, paper
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from .backends import BACKENDS
+from .decoders import DECODERS
+from .fusion import fold
 from .heads import AGGREGATIONS, UPSAMPLINGS, build, prediction_network, upsamplings
 from .init import initialise
+from .pretrained import Pretrained
 from .s3d import s3d_stages
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 MIN_SIDE = 17  # the least H and W that leave a pixel after halving five times
+MAX_WIDTH = 64  # no machine has memory for more
 
 
-class TASEDNet(nn.Module):
+class TASEDNet(Pretrained, nn.Module):
     """Temporally-Aggregating Spatial Encoder-Decoder network for video saliency (Min and Corso, ICCV 2019).
 
     Parameters
@@ -42,11 +52,14 @@ class TASEDNet(nn.Module):
         "fused" pools with tased_ext, "torch" with PyTorch's own layers. On one thread they agree bit for bit.
     exact_grad
         Whether unpooling has its true gradient, or gives overwritten values one too, as `torch.nn.MaxUnpool3d` does.
+    decoder
+        "tased", or what section 4.4 compares it with: "fcn", "unet" or "deeplab", in their plainest form and widths of
+        ours, under the same head. `upsampling` and `denser` are choices of TASED-Net's own decoder.
 
     Raises
     ------
     ValueError
-        If an option has a value that is not listed above.
+        If an option has a value that is not listed above, or does not go with another.
 
     Notes
     -----
@@ -72,11 +85,10 @@ class TASEDNet(nn.Module):
         width: float = 1.0,
         backend: str = "fused",
         exact_grad: bool = True,
+        decoder: str = "tased",
     ) -> None:
         super().__init__()
-        _check_options(clip_length, aggregation, upsampling, maps, width, backend)
-        self.clip_length, self.maps = clip_length, maps
-        self.options = {
+        self.options: dict[str, Any] = {
             "clip_length": clip_length,
             "aggregation": aggregation,
             "upsampling": upsampling,
@@ -85,7 +97,12 @@ class TASEDNet(nn.Module):
             "width": width,
             "backend": backend,
             "exact_grad": exact_grad,
+            "decoder": decoder,
         }
+        _check_options(**self.options)
+        self.clip_length, self.maps = clip_length, maps
+        self.fused = False
+        self.checkpointing = False
         pools = BACKENDS[backend]
         frames = max(1, clip_length // 8)  # of the encoded clip
 
@@ -96,14 +113,21 @@ class TASEDNet(nn.Module):
 
         _, quarter, eighth, sixteenth, deep = channels
         blocks = prediction_network(aggregation, frames, channels, maps, denser)
-        self.convtsp1 = build(blocks["convtsp1"], deep)
-        self.convtsp2 = build(blocks["convtsp2"], sixteenth)
-        self.convtsp3 = build(blocks["convtsp3"], eighth)
-        self.convtsp4 = build(blocks["convtsp4"], quarter)
-        self.upsample1, self.upsample2, self.upsample3 = upsamplings(
-            upsampling, pools, (sixteenth, eighth, quarter), clip_length // 2 // frames, exact_grad
-        )
-        unpooled = [self.convtsp2, self.convtsp3, self.convtsp4] if upsampling == "unpool" else []
+        unpooled = []
+        if decoder == "tased":
+            self.convtsp1 = build(blocks["convtsp1"], deep)
+            self.convtsp2 = build(blocks["convtsp2"], sixteenth)
+            self.convtsp3 = build(blocks["convtsp3"], eighth)
+            self.convtsp4 = build(blocks["convtsp4"], quarter)
+            self.upsample1, self.upsample2, self.upsample3 = upsamplings(
+                upsampling, pools, (sixteenth, eighth, quarter), clip_length // 2 // frames, exact_grad
+            )
+            if upsampling == "unpool":
+                unpooled = [self.convtsp2, self.convtsp3, self.convtsp4]
+        else:
+            temporal = (clip_length // 4 // frames, clip_length // 2 // frames, clip_length // 2 // frames)
+            self.decoder = DECODERS[decoder](channels, temporal, width, pools)
+            self.convtsp4 = build(blocks["convtsp4"], self.decoder.channels)
         initialise(self, unpooled, self.convtsp4)
 
     def forward(self, clip: Tensor) -> Tensor:
@@ -125,16 +149,54 @@ class TASEDNet(nn.Module):
             If the clip's shape or dtype is another one.
         """
         self._check(clip)
-        z2 = self.base1(clip)
-        z1 = self.base2(self.pool1(z2))
-        z0 = self.base3(self.pool2(z1))
+        run = self._recomputed if self.checkpointing and torch.is_grad_enabled() else _run
+        z2 = run(self.base1, clip)
+        z1 = run(self.base2, self.pool1(z2))
+        z0 = run(self.base3, self.pool2(z1))
         pooled, switches = self.pool3(z0)
-        y = self.convtsp1(self.base4(pooled))
-        y = self.convtsp2(self.upsample1(y, z0, switches))
-        y = self.convtsp3(self.upsample2(y, z1))
-        y = self.convtsp4(self.upsample3(y, z2))
+        y = run(self.base4, pooled)
+        if self.options["decoder"] == "tased":
+            y = run(self.convtsp1, y)
+            y = run(self.convtsp2, self.upsample1(y, z0, switches))
+            y = run(self.convtsp3, self.upsample2(y, z1))
+            y = self.upsample3(y, z2)
+        else:
+            y = run(self.decoder, y, z0, z1, z2)
+        y = run(self.convtsp4, y)
         y = y[..., : clip.shape[-2], : clip.shape[-1]].squeeze(2)  # the last doublings overshoot by up to 3
         return torch.sigmoid(y.squeeze(1) if self.maps == 1 else y)
+
+    def fuse(self) -> Self:
+        """Folds every batch norm into the convolution before it, in place: fewer passes over the maps, for prediction.
+
+        The same network up to rounding: in float64 equal to 1e-6 at every pixel. Where two values of a pooling window
+        nearly tie, rounding can pick the other one, so that in float32 single pixels differ by more. Loading weights
+        (`load_weights`) puts the batch norms back.
+
+        Raises
+        ------
+        RuntimeError
+            If the network is in training mode, in which batch norms are more than a factor and an offset.
+        """
+        if self.training:
+            raise RuntimeError("the network is in training mode: call net.eval() before net.fuse()")
+        fold(self)
+        self.fused = True
+        return self
+
+    def checkpoint_activations(self, enabled: bool = True) -> Self:
+        """Decides whether training keeps the maps within blocks or computes them again for backward.
+
+        Gradients and batch statistics stay the same bit for bit; a step takes about a third more time and far less
+        memory (docs/network.md has a table). Has no effect where no gradient is computed.
+        """
+        self.checkpointing = enabled
+        return self
+
+    def _recomputed(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        return checkpoint(
+            block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _without_statistics(block))
+        )
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -151,17 +213,52 @@ class TASEDNet(nn.Module):
             raise TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
 
 
-def _check_options(clip_length: int, aggregation: str, upsampling: str, maps: int, width: float, backend: str) -> None:
+def _run(block: nn.Module, *inputs: Tensor) -> Tensor:
+    y: Tensor = block(*inputs)
+    return y
+
+
+@contextmanager
+def _without_statistics(block: nn.Module) -> Iterator[None]:
+    """Leaves the running statistics of the block's batch norms as they are: the batch was counted the first time."""
+    counting = [(bn, bn.momentum) for bn in block.modules() if isinstance(bn, nn.BatchNorm3d)]
+    for bn, _ in counting:
+        bn.momentum = 0.0
+    try:
+        yield
+    finally:
+        for bn, momentum in counting:
+            bn.momentum = momentum
+            if bn.training and bn.num_batches_tracked is not None:
+                bn.num_batches_tracked.sub_(1)
+
+
+def _check_options(
+    *,
+    clip_length: int,
+    aggregation: str,
+    upsampling: str,
+    denser: bool,
+    maps: int,
+    width: float,
+    backend: str,
+    exact_grad: bool,
+    decoder: str,
+) -> None:
     if clip_length != 4 and (clip_length < 8 or clip_length % 8):
         raise ValueError(f"clip_length must be 4 or a multiple of 8, got {clip_length}")
     for name, value, known in (
         ("aggregation", aggregation, AGGREGATIONS),
         ("upsampling", upsampling, UPSAMPLINGS),
         ("backend", backend, tuple(BACKENDS)),
+        ("decoder", decoder, ("tased", *DECODERS)),
     ):
         if value not in known:
             raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+    for name, own in (("upsampling", upsampling == "unpool"), ("denser", not denser)):
+        if decoder != "tased" and not own:
+            raise ValueError(f"{name} is a choice of decoder='tased': leave it out with decoder={decoder!r}")
     if not 1 <= maps <= clip_length:
         raise ValueError(f"maps must be from 1 to clip_length = {clip_length}, got {maps}")
-    if not (width > 0 and math.isfinite(width)):
-        raise ValueError(f"width must be a positive number, got {width}")
+    if not 0 < width <= MAX_WIDTH:
+        raise ValueError(f"width must be a positive number of at most {MAX_WIDTH}, got {width}")

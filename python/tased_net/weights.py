@@ -1,29 +1,55 @@
-"""Weights from files: released TASED-Net files, S3D's Kinetics files for the encoder, safetensors.
+"""Weights from files and to files: released TASED-Net files, S3D's Kinetics files for the encoder, safetensors.
 
 Files are data from strangers. Pickles are read with `weights_only=True`, which runs no code, and what does not fit the
-network exactly is refused before the network is touched.
+network exactly is refused before the network is touched, or any memory taken for one.
 """
 
 from __future__ import annotations
 
+import inspect
+import itertools
+import json
+import math
 import os
 import pickle
 from collections.abc import Iterable, Mapping
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from .tased import TASEDNet
+from .decoders import DECODERS
+from .fusion import unfold
+from .heads import AGGREGATIONS, UPSAMPLINGS
+from .video import whole_file
+
+if TYPE_CHECKING:
+    from .tased import TASEDNet
+
+State = dict[str, Tensor]
+Options = dict[str, Any]
 
 # S3D numbers its layers in one row, pools included: where each of our stages begins in it.
 S3D_STAGES = (("base1", 0, 5), ("base2", 5, 8), ("base3", 8, 14), ("base4", 14, 16))
 
+# The options that decide which weights a network has, and their types in a file.
+ARCHITECTURE = {
+    "clip_length": int,
+    "aggregation": str,
+    "upsampling": str,
+    "denser": bool,
+    "maps": int,
+    "width": float,
+    "decoder": str,
+}
+METADATA_KEY = "tased_net"  # of the JSON of these options in a safetensors file
+GRAIN = 8  # widths are multiples of it
+
 
 class WeightsError(ValueError):
-    """A weights file that is missing, damaged, unsafe or made for another network."""
+    """A weights file that is missing, damaged, unsafe or made for another network, or that cannot be written."""
 
 
 def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["network", "encoder"]:
@@ -32,7 +58,7 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
     Parameters
     ----------
     net
-        The network; its parameters keep their dtype, device and layout.
+        The network; its parameters keep their dtype, device and layout. Batch norms that `fuse` has folded come back.
     path
         A ``.safetensors`` file, or a PyTorch file of one state dict: TASED-Net's, as released, or S3D's (keys
         ``base.0.conv_s.weight`` …, as trained on Kinetics), of which the encoder is taken. Keys may begin with ``module.``.
@@ -45,43 +71,134 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
     Raises
     ------
     WeightsError
-        If the file is missing, damaged, holds code, or does not fit; the message says which keys differ.
+        If the file is missing, damaged, holds code, NaN or infinity, or does not fit; the message says which keys differ,
+        and which variant it would fit.
 
     Examples
     --------
-    >>> net = TASEDNet(clip_length=8, width=0.125)
-    >>> load_weights(net, "TASED_updated.pt")
+    >>> from tased_net import TASEDNet
+    >>> load_weights(TASEDNet(clip_length=8, width=0.125), "TASED_updated.pt")
     Traceback (most recent call last):
     tased_net.weights.WeightsError: TASED_updated.pt: no such file
     """
-    state = {key.removeprefix("module."): value for key, value in _read(path).items()}
-    wanted: Mapping[str, Tensor] = net.state_dict()
-    loaded: Literal["network", "encoder"] = "network"
-    if any(key.startswith("base.") for key in state):
-        loaded = "encoder"
-        state = _encoder_from_s3d(state)
-        wanted = {key: value for key, value in wanted.items() if key.startswith("base")}
+    state, _ = read_weights(path)
+    encoder = {key: value for key, value in state.items() if is_encoder_key(key)}
+    wanted = shapes(type(net), net.options)
+    if len(encoder) == len(state):
+        wanted = {key: shape for key, shape in wanted.items() if is_encoder_key(key)}
     _check_fit(path, net, wanted, state)
+    if net.fused:
+        if len(encoder) == len(state):
+            raise WeightsError(f"{path}: holds the encoder only, but the network is fused: load it before net.fuse()")
+        unfold(net)
+        net.fused = False
     net.load_state_dict(state, strict=False)  # not strict: an encoder is a part, and old files lack num_batches_tracked
-    return loaded
+    return "encoder" if len(encoder) == len(state) else "network"
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+def read_weights(path: str | os.PathLike[str]) -> tuple[State, Options | None]:
+    """The tensors of a file under our names, and the options that it states, if it does.
+
+    Raises
+    ------
+    WeightsError
+        As `load_weights`, but for the fit.
+    """
+    state, options = _read(path)
+    state = {key.removeprefix("module."): value for key, value in state.items()}
+    if any(key.startswith("base.") for key in state):
+        state = _encoder_from_s3d(state)
+    broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
+    if broken:
+        raise WeightsError(f"{path}: holds NaN or infinity in {len(broken)} tensors ({_shortened(broken)})")
+    return state, options
+
+
+def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
+    """Writes a network to a safetensors file that states its variant, whole or not at all.
+
+    Parameters
+    ----------
+    net
+        The network, not fused.
+    path
+        The file; what was there before is replaced.
+    dtype
+        Type of the weights in the file; None for that of the network.
+
+    Raises
+    ------
+    WeightsError
+        If the network is fused or the file cannot be written.
+    """
+    if net.fused:
+        raise WeightsError(f"{path}: a fused network has no batch norms to save: save it before net.fuse()")
+    state = {
+        key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
+        for key, value in net.state_dict().items()
+    }
+    metadata = {"format": "pt", METADATA_KEY: json.dumps(architecture(net.options))}
+    try:
+        with whole_file(path) as beside:
+            beside.write_bytes(safetensors.torch.save(state, metadata))
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written ({error})") from error
+
+
+def architecture(options: Mapping[str, Any]) -> Options:
+    """Those of a network's options that its weights depend on."""
+    return {name: options[name] for name in ARCHITECTURE}
+
+
+def checked_options(options: object, where: str) -> Options:
+    """Options from a file, every one of them known and of its type; those that are left out have their default.
+
+    Raises
+    ------
+    WeightsError
+        If it is anything else.
+    """
+    if not isinstance(options, dict):
+        raise WeightsError(f"{where}: the network's options must be a JSON object, got {type(options).__name__}")
+    for name, value in options.items():
+        kind = ARCHITECTURE.get(name)
+        if kind is None:
+            raise WeightsError(f"{where}: {name!r} is no option of TASEDNet")
+        allowed = (int, float) if kind is float else (kind,)
+        if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
+            raise WeightsError(f"{where}: {name} must be of type {kind.__name__}, got {value!r}")
+    return dict(options)
+
+
+# ---------------------------------------------------------------------------------------------------------------- reading
+
+
+def is_encoder_key(key: str) -> bool:
+    """Whether a key belongs to the encoder, base1 to base4."""
+    return key.startswith(("base1.", "base2.", "base3.", "base4."))
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[State, Options | None]:
     if not os.path.isfile(path):
         raise WeightsError(f"{path}: no such file")
     try:
         if os.fspath(path).endswith(".safetensors"):
-            return safetensors.torch.load_file(path)
+            with safetensors.safe_open(path, "pt") as file:
+                stated = (file.metadata() or {}).get(METADATA_KEY)
+            options = None if stated is None else checked_options(json.loads(stated), os.fspath(path))
+            return safetensors.torch.load_file(path), options
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except WeightsError:
+        raise
     except PermissionError:
         raise WeightsError(f"{path}: no permission to read it") from None
     except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported" in str(error):
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
             raise WeightsError(
                 f"{path}: holds more than tensors, and reading it could run code; export its state_dict and load that"
             ) from error
         raise WeightsError(f"{path}: not a PyTorch weights file, or damaged") from error
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
         raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
     except (
         Exception
@@ -89,10 +206,10 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Tensor]:
         raise WeightsError(f"{path}: not a PyTorch weights file, or damaged") from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise WeightsError(f"{path}: not a state dict, which maps names to tensors")
-    return state
+    return state, None
 
 
-def _encoder_from_s3d(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _encoder_from_s3d(state: State) -> State:
     """S3D's keys ``base.K.…`` under our names; the classifier ``fc`` is dropped, other keys stay to be reported."""
     encoder = {}
     for key, value in state.items():
@@ -106,23 +223,105 @@ def _encoder_from_s3d(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return encoder
 
 
-def _check_fit(
-    path: str | os.PathLike[str], net: TASEDNet, wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]
-) -> None:
+# ---------------------------------------------------------------------------------------------------------------- fitting
+
+
+def shapes(network: type[TASEDNet], options: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The keys and shapes of a variant's weights, found without memory for them.
+
+    Raises
+    ------
+    ValueError
+        If there is no such variant.
+    """
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in network(**options).state_dict().items()}
+
+
+def differences(wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> list[str]:
+    """What keeps tensors from being those that are wanted, in words; nothing if they are."""
     missing = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     extra = [key for key in state if key not in wanted]
-    shapes = [
-        f"{key} {tuple(state[key].shape)} for {tuple(wanted[key].shape)}"
-        for key in wanted
-        if key in state and state[key].shape != wanted[key].shape
+    misshapen = [
+        f"{key} {tuple(state[key].shape)} for {shape}"
+        for key, shape in wanted.items()
+        if key in state and tuple(state[key].shape) != shape
     ]
-    complaints = [
+    return [
         f"{len(keys)} {what} ({_shortened(keys)})"
-        for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", shapes))
+        for what, keys in (("missing", missing), ("unexpected", extra), ("of another shape", misshapen))
         if keys
     ]
-    if complaints:
-        raise WeightsError(f"{path}: does not fit TASEDNet({net.extra_repr()}): keys {', '.join(complaints)}")
+
+
+def variant_of(network: type[TASEDNet], state: Mapping[str, Tensor]) -> Options | None:
+    """The options of the variant whose weights these are, or None if there is no such variant.
+
+    Clips of 4 and of 8 frames have the same weights; 8 is given.
+    """
+    width = _width(network, state)
+    if width is None:
+        return None
+    head = {key: value.shape for key, value in state.items() if key.startswith("convtsp4.") and value.dim() == 5}
+    if not head:
+        return None
+    frames = math.prod(shape[2] for shape in head.values() if shape[3:] == (1, 1))
+    last = head[max(head, key=lambda key: int("0" + "".join(filter(str.isdecimal, key.split(".")[1]))))]
+    decoders = [("tased", *rest) for rest in itertools.product(UPSAMPLINGS, (False, True))]
+    decoders += [(decoder, "unpool", False) for decoder in DECODERS]
+    for aggregation, (decoder, upsampling, denser) in itertools.product(AGGREGATIONS, decoders):
+        options = {
+            "clip_length": 8 * frames,
+            "aggregation": aggregation,
+            "upsampling": upsampling,
+            "denser": denser,
+            "maps": last[0],
+            "width": width,
+            "decoder": decoder,
+        }
+        try:
+            if not differences(shapes(network, options), state):
+                return options
+        except (ValueError, RuntimeError):  # such as more maps than frames
+            continue
+    return None
+
+
+def described(network: type[TASEDNet], options: Mapping[str, Any]) -> str:
+    """A variant as Python has it, such as ``TASEDNet(clip_length=16)``, without what has its default."""
+    defaults = inspect.signature(network).parameters
+    return f"TASEDNet({', '.join(f'{k}={v!r}' for k, v in options.items() if v != defaults[k].default)})"
+
+
+def _width(network: type[TASEDNet], state: Mapping[str, Tensor]) -> float | None:
+    """The simplest width that gives every block of the encoder its channels."""
+    least, most = 0.0, math.inf
+    for key, shape in shapes(network, {}).items():
+        if is_encoder_key(key) and key.endswith(("conv.weight", "conv_s.weight")):
+            if key not in state or state[key].dim() == 0:
+                return None
+            channels = state[key].shape[0]
+            if channels > GRAIN:
+                least = max(least, (channels - GRAIN / 2) / shape[0])
+            most = min(most, (channels + GRAIN / 2) / shape[0])
+    for parts in (1, 2, 4, 8, 10, 100, 1000, 10**6):
+        width = math.ceil(least * parts) / parts or 1 / parts
+        if least <= width < most:
+            return width
+    return None
+
+
+def _check_fit(
+    path: str | os.PathLike[str], net: TASEDNet, wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]
+) -> None:
+    complaints = differences(wanted, state)
+    if not complaints:
+        return
+    variant = variant_of(type(net), state)
+    would_fit = "" if variant is None else f"; it would fit {described(type(net), variant)}"
+    raise WeightsError(
+        f"{path}: does not fit {described(type(net), net.options)}: keys {', '.join(complaints)}{would_fit}"
+    )
 
 
 def _shortened(names: Iterable[str], shown: int = 3) -> str:

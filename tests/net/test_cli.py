@@ -159,7 +159,7 @@ def test_a_video_cut_short_gives_a_warning_and_a_result(tmp_path: Path, said: An
         (["x/a.mp4", "y/a.avi", "-o", "out"], "out/a_saliency.mp4 would be the result of several videos"),
         (["a.mp4", "-o", "./a.mp4", "--overwrite"], "-o a.mp4: a.mp4 is a video to read"),
         (["a.mp4", "-o", "out", "--clip-length", "12"], "--clip-length must be 4 or a multiple of 8, got 12"),
-        (["a.mp4", "-o", "out", "--width", "-1"], "--width must be a positive number, got -1.0"),
+        (["a.mp4", "-o", "out", "--width", "-1"], "--width must be a positive number of at most 64, got -1.0"),
         (["a.mp4", "-o", "out", "--device", "abacus"], "--device abacus: "),
         (["a.mp4", "-o", "out", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
     ],
@@ -243,3 +243,93 @@ def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["predict", "--help"])
     assert caught.value.code == 0
     assert "tased predict street.mp4 -o street_saliency.mp4" in capsys.readouterr().out
+
+
+# ------------------------------------------------------------------------------------------------------- info and convert
+
+
+def test_info_prints_a_stage_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    stages = {line.split()[0]: line.split()[1:] for line in lines}
+    assert stages["base1"][:3] == ["192x16x56x96", "264,512", "35.72"]
+    assert stages["convtsp2"][:3] == ["480x4x14x24", "3,595,200", "4.83"]
+    assert stages["upsample3"][:3] == ["192x4x56x96", "0", "0.00"]
+    assert stages["upsample3"][3:] == ["15.8", "MiB"]  # 192 * 4 * 56 * 96 * 4 bytes
+    assert stages["total"][:2] == ["21,260,693", "78.46"]
+    assert "21,200,000    63.20" in lines[-2]
+    assert "has 62.35 GMAC" in lines[-1]
+
+
+def test_info_shows_any_variant_and_size(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", "--decoder", "unet", "--clip-length", "8", "--maps", "2", "--size", "90x160"]) == 0
+    out = capsys.readouterr().out
+    assert "decoder    96x1x23x40" in out
+    assert "convtsp4   2x1x92x160" in out
+
+
+def test_info_of_an_impossible_variant_is_one_sentence(said: Any) -> None:
+    assert cli.main(["info", "--clip-length", "12"]) == 2
+    assert said() == "tased: error: --clip-length must be 4 or a multiple of 8, got 12\n"
+
+
+def test_convert_finds_the_variant_and_predict_uses_it(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.manual_seed(0)
+    net = TASEDNet(clip_length=16, width=0.25, aggregation="late", maps=2)
+    torch.save({f"module.{name}": value for name, value in net.state_dict().items()}, tmp_path / "w.pt")
+    target = tmp_path / "new" / "w.safetensors"
+    assert cli.main(["convert", str(tmp_path / "w.pt"), str(target), "--dtype", "float16"]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{target}: TASEDNet(clip_length=16, aggregation='late', maps=2, width=0.25)\n"
+    assert err == ""
+    back = TASEDNet.from_pretrained(target)
+    assert torch.equal(
+        back.get_parameter("base1.0.conv_s.weight"), net.get_parameter("base1.0.conv_s.weight").half().float()
+    )
+    arguments = ["predict", "--size", "32x48", str(clip), "-o", str(tmp_path / "out"), "--weights", str(target)]
+    assert cli.main([*arguments, "--format", "maps"]) == 0
+    assert len(files_in(tmp_path / "out" / "clip")) == 10
+    assert cli.main([*arguments, "--clip-length", "8"]) == 2
+    assert "it would fit TASEDNet(clip_length=16, aggregation='late', maps=2, width=0.25)" in capsys.readouterr().err
+
+
+def test_convert_of_four_frames_takes_the_clip_length(tmp_path: Path) -> None:
+    torch.save(TASEDNet(clip_length=4, width=0.02).state_dict(), tmp_path / "w.pt")
+    target = tmp_path / "w.safetensors"
+    assert cli.main(["convert", str(tmp_path / "w.pt"), str(target)]) == 0
+    assert TASEDNet.from_pretrained(target).clip_length == 8
+    assert cli.main(["convert", str(tmp_path / "w.pt"), str(target), "--clip-length", "4", "--overwrite"]) == 0
+    assert TASEDNet.from_pretrained(target).clip_length == 4
+
+
+def test_convert_refuses_what_it_cannot_do(tmp_path: Path, said: Any) -> None:
+    state = TASEDNet(clip_length=8, width=0.02).state_dict()
+    source = tmp_path / "w.pt"
+    torch.save(state, source)
+    target = tmp_path / "w.safetensors"
+
+    def refusal(*arguments: object) -> str:
+        assert cli.main(["convert", *map(str, arguments)]) == 2
+        message = said()
+        assert message.count("\n") == 1
+        return str(message)
+
+    assert "name a file that ends in .safetensors" in refusal(source, tmp_path / "w.pth")
+    assert "nowhere.pt: no such file" in refusal(tmp_path / "nowhere.pt", target)
+    target.write_text("mine")
+    assert "is there already: give --overwrite to replace it" in refusal(source, target)
+    assert target.read_text() == "mine"
+    target.unlink()
+    torch.save({name: value for name, value in state.items() if name.startswith("base")}, source)
+    assert "holds the encoder only, which is no network to convert" in refusal(source, target)
+    torch.save({**state, "extra": torch.zeros(1)}, source)
+    assert "fits no variant of TASEDNet" in refusal(source, target)
+    assert "does not fit TASEDNet(clip_length=16, " in refusal(*saved_with_length(tmp_path, state), "--clip-length", 16)
+    assert not target.exists()
+
+
+def saved_with_length(folder: Path, state: dict[str, torch.Tensor]) -> tuple[Path, Path]:
+    torch.save(state, folder / "w.pt")
+    return folder / "w.pt", folder / "w.safetensors"

@@ -13,9 +13,16 @@ from torch import Tensor
 
 from net.released import released
 from tased_net import TASEDNet
+from tased_net.decoders import DECODERS
 from tased_net.heads import AGGREGATIONS, UPSAMPLINGS
 
 CLIP_LENGTHS = (4, 8, 16, 24, 32, 48, 64)
+# All ways to come back to the size of the clip.
+CONSTRUCTIONS = [
+    *({"upsampling": upsampling} for upsampling in UPSAMPLINGS),
+    {"denser": True, "maps": 3},
+    *({"decoder": decoder} for decoder in DECODERS),
+]
 
 
 def random_clip(net: TASEDNet, *size: int, batch: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -71,12 +78,31 @@ def test_every_variant_predicts_a_map(clip_length: int, aggregation: str, upsamp
     assert saliency.max() < 1
 
 
-@pytest.mark.parametrize("size", [(17, 17), (45, 67), (64, 96), (63, 97), (90, 160)])
-@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
-def test_any_size_that_survives_halving_five_times_comes_back(size: tuple[int, int], upsampling: str) -> None:
-    net = small_net(clip_length=8, upsampling=upsampling).eval()
+@pytest.mark.parametrize("clip_length", CLIP_LENGTHS)
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_every_other_decoder_predicts_a_map(clip_length: int, aggregation: str, decoder: str) -> None:
+    net = small_net(clip_length=clip_length, aggregation=aggregation, decoder=decoder, width=0.02).eval()
     with torch.inference_mode():
-        assert net(random_clip(net, *size, batch=2)).shape == (2, *size)
+        saliency = net(random_clip(net, 33, 48))
+    assert saliency.shape == (1, 33, 48)
+    assert 0 <= saliency.min() < saliency.max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("decoder", "millions"), [("tased", 21.26), ("fcn", 8.13), ("unet", 25.44), ("deeplab", 17.41)]
+)
+def test_parameters_of_the_decoders(decoder: str, millions: float) -> None:
+    assert parameters_in_millions(decoder=decoder) == pytest.approx(millions, abs=0.005)
+
+
+@pytest.mark.parametrize("size", [(17, 17), (45, 67), (64, 96), (63, 97), (90, 160)])
+@pytest.mark.parametrize("options", CONSTRUCTIONS, ids=str)
+def test_any_size_that_survives_halving_five_times_comes_back(size: tuple[int, int], options: dict[str, Any]) -> None:
+    net = small_net(clip_length=8, **options).eval()
+    with torch.inference_mode():
+        shape = net(random_clip(net, *size, batch=2)).shape
+    assert shape == ((2, *size) if net.maps == 1 else (2, net.maps, *size))
 
 
 def test_several_maps_come_in_a_dimension_of_their_own() -> None:
@@ -142,6 +168,43 @@ def test_backends_agree_bit_for_bit(layout: torch.memory_format, dtype: torch.dt
     assert torch.equal(*outputs)
 
 
+@pytest.mark.parametrize("clip_length", CLIP_LENGTHS)
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@pytest.mark.parametrize("options", CONSTRUCTIONS, ids=str)
+def test_backends_agree_bit_for_bit_in_every_variant(
+    clip_length: int, aggregation: str, options: dict[str, Any]
+) -> None:
+    """Maps, and the gradients as stock unpooling has them."""
+    results = []
+    for net in both_backends(clip_length=clip_length, aggregation=aggregation, width=0.02, exact_grad=False, **options):
+        saliency = net(random_clip(net, 33, 48, batch=2))
+        (saliency * torch.linspace(0, 1, 48)).sum().backward()
+        results.append([saliency, *(p.grad for p in net.parameters())])
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+
+
+@pytest.mark.parametrize("exact_grad", [False, True])
+def test_backends_train_alike(exact_grad: bool) -> None:
+    """Twenty steps of SGD in float64 from the same seed."""
+    trained = []
+    for net in both_backends(clip_length=8, exact_grad=exact_grad):
+        net = net.double()
+        optimiser = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+        losses = []
+        generator = torch.Generator().manual_seed(2)
+        for _ in range(20):
+            clip = torch.rand(2, 3, 8, 33, 48, generator=generator, dtype=torch.float64) * 2 - 1
+            loss = (net(clip) - clip[:, 0, -1].clamp(0, 1)).square().mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+        trained.append([torch.stack(losses), *net.state_dict().values()])
+    for one, other in zip(*trained, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-9)
+    assert trained[0][0][-1] < trained[0][0][0]
+
+
 def test_backends_agree_bit_for_bit_at_full_size() -> None:
     outputs = []
     for backend in ("fused", "torch"):
@@ -155,11 +218,11 @@ def test_backends_agree_bit_for_bit_at_full_size() -> None:
 @pytest.mark.parametrize(
     "layout", [torch.contiguous_format, torch.channels_last_3d], ids=["contiguous", "channels_last"]
 )
-@pytest.mark.parametrize("upsampling", UPSAMPLINGS)
+@pytest.mark.parametrize("options", CONSTRUCTIONS, ids=str)
 @pytest.mark.parametrize("exact_grad", [False, True])
-def test_gradients_agree_bit_for_bit(layout: torch.memory_format, upsampling: str, exact_grad: bool) -> None:
+def test_gradients_agree_bit_for_bit(layout: torch.memory_format, options: dict[str, Any], exact_grad: bool) -> None:
     gradients = []
-    for net in both_backends(clip_length=16, upsampling=upsampling, exact_grad=exact_grad):
+    for net in both_backends(clip_length=16, exact_grad=exact_grad, **options):
         net, clip = as_layout(net, random_clip(net, 45, 67, batch=2), layout)
         clip.requires_grad_()
         (net(clip) * torch.linspace(0, 1, 67)).sum().backward()
@@ -199,6 +262,69 @@ def test_layouts_threads_and_batches_agree_in_float64() -> None:
         torch.testing.assert_close(other, expected, rtol=0, atol=1e-6)
 
 
+def with_statistics(net: TASEDNet) -> TASEDNet:
+    """Batch norms that do something, as after training."""
+    generator = torch.Generator().manual_seed(3)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            for values, low, high in (
+                (module.running_mean, -0.2, 0.2),
+                (module.running_var, 0.5, 2),
+                (module.weight.data, 0.5, 1.5),
+                (module.bias.data, -0.2, 0.2),
+            ):
+                values.copy_(torch.rand(values.shape, generator=generator) * (high - low) + low)
+    return net
+
+
+@pytest.mark.parametrize("options", CONSTRUCTIONS, ids=str)
+def test_folding_batch_norms_agrees_in_float64(options: dict[str, Any]) -> None:
+    net = with_statistics(small_net(clip_length=16, **options)).double().eval()
+    clip = random_clip(net, 64, 96, dtype=torch.float64)
+    with torch.inference_mode():
+        expected = net(clip)
+        actual = net.fuse()(clip)
+    assert expected.std() > 1e-3
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-6)
+    assert not any(isinstance(module, torch.nn.BatchNorm3d) for module in net.modules())
+
+
+def test_folding_batch_norms_in_float32_moves_few_pixels() -> None:
+    """Rounding picks another switch here and there: no more pixels jump than when the batch is another one."""
+    net = with_statistics(small_net(clip_length=16)).eval()
+    clip = random_clip(net, 64, 96, batch=2)
+    with torch.inference_mode():
+        expected = net(clip)
+        other_batch = torch.cat([net(one[None]) for one in clip])
+        folded = net.fuse()(clip)
+    difference = (folded - expected).abs()
+    assert difference.median() < 1e-5
+    jumped = (difference > 1e-3).float().mean()
+    assert jumped < 0.01 + 2 * ((other_batch - expected).abs() > 1e-3).float().mean()
+
+
+def test_training_networks_are_not_folded() -> None:
+    with pytest.raises(RuntimeError, match=r"the network is in training mode: call net.eval\(\) before net.fuse\(\)"):
+        small_net(clip_length=8).fuse()
+
+
+@pytest.mark.parametrize("options", CONSTRUCTIONS, ids=str)
+def test_recomputed_activations_change_no_bit(options: dict[str, Any]) -> None:
+    results, kept = [], []
+    for recomputed in (False, True):
+        net = small_net(clip_length=16, **options).checkpoint_activations(recomputed)
+        sizes: list[int] = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda x, sizes=sizes: sizes.append(x.nbytes) or x, lambda x: x):
+            saliency = net(random_clip(net, 64, 96, batch=2))
+        (saliency * torch.linspace(0, 1, 96)).sum().backward()
+        results.append([saliency, *(p.grad for p in net.parameters()), *net.buffers()])
+        kept.append(sum(sizes))
+    assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
+    assert kept[1] < kept[0] / 2
+
+
 # -------------------------------------------------------------------------------------------------------------- the door
 
 
@@ -212,8 +338,12 @@ def test_layouts_threads_and_batches_agree_in_float64() -> None:
         ({"backend": "cudnn"}, r"backend must be one of 'fused', 'torch', got 'cudnn'"),
         ({"maps": 0}, r"maps must be from 1 to clip_length = 32, got 0"),
         ({"maps": 33}, r"maps must be from 1 to clip_length = 32, got 33"),
-        ({"width": 0}, r"width must be a positive number, got 0"),
-        ({"width": float("nan")}, r"width must be a positive number, got nan"),
+        ({"width": 0}, r"width must be a positive number of at most 64, got 0"),
+        ({"width": 65}, r"width must be a positive number of at most 64, got 65"),
+        ({"decoder": "segnet"}, r"decoder must be one of 'tased', 'fcn', 'unet', 'deeplab', got 'segnet'"),
+        ({"decoder": "fcn", "denser": True}, r"denser is a choice of decoder='tased': leave it out with decoder='fcn'"),
+        ({"decoder": "unet", "upsampling": "tri"}, r"upsampling is a choice of decoder='tased': .* decoder='unet'"),
+        ({"width": float("nan")}, r"width must be a positive number of at most 64, got nan"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options: dict[str, Any], message: str) -> None:

@@ -13,10 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tased_net import TASEDNet, postprocess, predict_maps, predict_video
+from tased_net import TASEDNet, postprocess, predict, predict_maps, predict_video
 from tased_net.render import contact_sheet, overlay
-from tased_net.sliding import clip_indices
-from tased_net.video import READERS, RGB, PyAVReader, VideoFrame, VideoReader
+from tased_net.sliding import sliding_windows
+from tased_net.video import READERS, RGB, PyAVReader, VideoFrame, VideoReader, video_writer
 
 SIZE = (32, 48)
 
@@ -39,15 +39,30 @@ def network_input(image: RGB) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("count", [1, 5, 20])
-def test_maps_are_the_network_s_on_the_protocol_s_clips(count: int) -> None:
-    net, frames = small_net(), noise(count, *SIZE)
-    maps = list(predict_maps(net, iter(frames), size=SIZE))
-    assert len(maps) == count
-    for t, saliency in enumerate(maps):
-        clip = torch.stack([network_input(frames[i % count]) for i in clip_indices(t, 8)], dim=1)
+@pytest.mark.parametrize(("k", "step"), [(1, 1), (3, 1), (1, Fraction(5, 2))])
+def test_maps_are_the_network_s_on_the_window_s_clips(count: int, k: int, step: Fraction) -> None:
+    net, frames = small_net(maps=k), noise(count, *SIZE)
+    maps = list(predict_maps(net, iter(frames), size=SIZE, step=step))
+    expected = []
+    for clip, taken in sliding_windows(map(network_input, frames), 8, k, step):
         with torch.inference_mode():
-            expected = net(clip[None].contiguous(memory_format=torch.channels_last_3d))[0]
-        assert torch.equal(saliency, expected)
+            saliency = net(torch.stack(clip, dim=1)[None].contiguous(memory_format=torch.channels_last_3d))
+        expected += [saliency[0, number] if k > 1 else saliency[number] for number in taken]
+    assert len(maps) == len(expected) == count
+    assert all(torch.equal(one, other) for one, other in zip(maps, expected, strict=True))
+
+
+def test_fps_spreads_the_clips_of_a_fast_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with video_writer(tmp_path / "fast.mp4", Fraction(60), Fraction(1, 60)) as write:
+        for number, image in enumerate(noise(20, *SIZE)):
+            write(VideoFrame(image, Fraction(number, 60)))
+    steps: list[Fraction] = []
+    monkeypatch.setattr(
+        predict, "sliding_windows", lambda *arguments: steps.append(arguments[3]) or sliding_windows(*arguments)
+    )
+    for fps in (30, 60, 24000 / 1001, None):
+        assert predict_video(small_net(), tmp_path / "fast.mp4", tmp_path / "out.mp4", size=SIZE, fps=fps) == 20
+    assert steps == [2, 1, Fraction(60 * 1001, 24000), 1]
 
 
 def test_frames_are_resized_bilinearly_between_pixel_centres() -> None:
@@ -81,21 +96,22 @@ def test_maps_have_the_network_s_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "message"),
+    ("net", "step", "message"),
     [
-        (small_net().train(), "the network is in training mode"),
-        (small_net(maps=2), "the sliding window takes a network with maps=1, got maps=2"),
+        (small_net().train(), 1, "the network is in training mode"),
+        (small_net(maps=2), 2, "a network with maps=2 predicts neighbouring frames: it takes a step of 1, got 2"),
     ],
 )
-def test_networks_that_cannot_slide_are_refused(net: TASEDNet, message: str) -> None:
+def test_networks_that_cannot_slide_are_refused(net: TASEDNet, step: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        next(predict_maps(net, noise(1)))
+        next(predict_maps(net, noise(1), step=step))
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"format": "gif"}, "format must be one of 'overlay', 'maps', got 'gif'"),
+        ({"fps": 0}, "fps must be a positive number, got 0"),
         ({"reader": "cv2"}, "reader must be one of 'pyav', 'skvideo', got 'cv2'"),
     ],
 )
