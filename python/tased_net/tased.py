@@ -185,7 +185,7 @@ class TASEDNet(Pretrained, nn.Module):
         return self
 
     def checkpoint_activations(self, enabled: bool = True) -> Self:
-        """Decides whether training keeps the maps within blocks or computes them again for backward.
+        """Decides whether training keeps the maps within layers or computes them again for backward.
 
         Gradients and batch statistics stay the same bit for bit; a step takes about a third more time and far less
         memory (docs/network.md has a table). Has no effect where no gradient is computed.
@@ -194,9 +194,12 @@ class TASEDNet(Pretrained, nn.Module):
         return self
 
     def _recomputed(self, block: nn.Module, *inputs: Tensor) -> Tensor:
-        return checkpoint(
-            block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _without_statistics(block))
-        )
+        if block in (self.base1, self.base2, self.base3, self.base4):  # the encoder's maps are large: layer by layer
+            (y,) = inputs
+            for layer in block.children():
+                y = _run_again(layer, y)
+            return y
+        return _run_again(block, *inputs)
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -216,6 +219,13 @@ class TASEDNet(Pretrained, nn.Module):
 def _run(block: nn.Module, *inputs: Tensor) -> Tensor:
     y: Tensor = block(*inputs)
     return y
+
+
+def _run_again(block: nn.Module, *inputs: Tensor) -> Tensor:
+    """Runs a block now, and once more when backward needs what it made."""
+    return checkpoint(
+        block, *inputs, use_reentrant=False, context_fn=lambda: (nullcontext(), _without_statistics(block))
+    )
 
 
 @contextmanager
