@@ -39,8 +39,8 @@ def unpool(temporal: int) -> AuxPoolUnpool:
 class R3DSaliency(nn.Module):
     """Clips (N, 3, 16, H, W) to log densities (N, H, W).
 
-    The encoder's maps have 16, 8, 4 and 2 frames, the decoder's 2 throughout: each unpooling needs one position for as many
-    frames as share a frame of the decoder. The encoder learns through its deepest map; the others only tell positions.
+    The encoder's maps have 16, 8, 4 and 2 frames, the decoder's 2 throughout: each unpooling needs one choice for all frames of
+    the encoder that share one of the decoder's. The encoder learns through its deepest map; the others only tell positions.
     """
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
+from statistics import median
 
 import pytest
 
@@ -32,7 +32,7 @@ def test_every_example_is_tested() -> None:
 def test_the_loss_of_an_example_falls(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     losses = example(name)(["--steps", str(STEPS[name])])
     assert len(losses) == STEPS[name]
-    assert mean(losses[-3:]) < 0.9 * mean(losses[:3])
+    assert median(losses[-4:]) < 0.9 * losses[0]  # every step has a batch of its own, so one alone may rise
     assert f"{losses[-1]:.3f}" in capsys.readouterr().out.splitlines()[-1]
 
 
