@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .render import ALPHA, Map, overlay
-from .sliding import sliding_windows
+from .reuse import predictions
+from .sliding import Window, sliding_windows
 from .tased import TASEDNet
 from .video import READERS, RGB, VideoFrame, video_writer, write_image
 
@@ -30,6 +32,7 @@ SIZE = (224, 384)  # height and width that the network is trained at
 SMOOTHING = 7.0  # sigma of the release's Gaussian, in pixels at that size
 
 FORMATS = ("overlay", "maps")
+CHUNK = 2  # windows at a time: more take more memory, and no less time on a CPU
 
 
 def predict_maps(
@@ -39,8 +42,10 @@ def predict_maps(
     size: tuple[int, int] = SIZE,
     autocast: torch.dtype | None = None,
     step: Fraction | int = 1,
+    reuse: bool = True,
+    chunk: int = CHUNK,
 ) -> Iterator[Tensor]:
-    """Predicts the saliency map of every frame of a video by the plain sliding window (paper section 3.1).
+    """Predicts the saliency map of every frame of a video by the sliding window (paper section 3.1).
 
     Parameters
     ----------
@@ -57,6 +62,11 @@ def predict_maps(
     step
         Frames of the video from one frame of a clip to the next: 2 shows a video of 60 frames a second to the network as
         one of 30, at which it has learned. There is a map for every frame all the same.
+    reuse
+        Whether windows share what they have in common: the same maps up to rounding, for about half of the work. Without
+        effect where `step` is not 1.
+    chunk
+        With `reuse`, windows that are computed at a time; maps come in such chunks.
 
     Yields
     ------
@@ -71,9 +81,41 @@ def predict_maps(
     if net.training:
         raise ValueError("the network is in training mode: call net.eval() first")
     resized = (_resized(frame, size, net) for frame in frames)
-    for clip, taken in sliding_windows(resized, net.clip_length, net.maps, step):
-        maps = _predict(net, torch.stack(clip), autocast)
-        yield from (maps[number] for number in taken)
+    windows = sliding_windows(resized, net.clip_length, net.maps, step)
+    if not reuse or step != 1:
+        for clip, taken in windows:
+            maps = _predict(net, torch.stack(clip), autocast)
+            yield from (maps[number] for number in taken)
+        return
+    yield from _reusing(net, windows, chunk, autocast)
+
+
+def _reusing(
+    net: TASEDNet, windows: Iterator[Window[Tensor]], chunk: int, autocast: torch.dtype | None
+) -> Iterator[Tensor]:
+    taken: deque[range] = deque()
+
+    def noted(part: Iterable[Window[Tensor]]) -> Iterator[Window[Tensor]]:
+        for window in part:
+            taken.append(window.maps)
+            yield window
+
+    # The windows of the first frames run back in time: in the other order they, too, follow each other.
+    early: list[Window[Tensor]] = []
+    for window in windows:
+        if not window.reversed:
+            windows = chain([window], windows)
+            break
+        early.append(window)
+    groups = [
+        [maps[number] for number in taken.popleft()]
+        for maps in predictions(net, noted(reversed(early)), chunk, autocast)
+    ]
+    early.clear()
+    for group in reversed(groups):
+        yield from group
+    for maps in predictions(net, noted(windows), chunk, autocast):
+        yield from (maps[number] for number in taken.popleft())
 
 
 @torch.inference_mode()

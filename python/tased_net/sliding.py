@@ -24,6 +24,11 @@ class Window(NamedTuple, Generic[Frame]):
     clip: list[Frame]
     maps: range
 
+    @property
+    def reversed(self) -> bool:
+        """Whether the clip runs back in time."""
+        return self.maps.step < 0
+
 
 def sliding_windows(
     frames: Iterable[Frame], clip_length: int, maps: int = 1, step: Fraction | int = 1

@@ -149,21 +149,37 @@ class TASEDNet(Pretrained, nn.Module):
             If the clip's shape or dtype is another one.
         """
         self._check(clip)
-        run = self._recomputed if self.checkpointing and torch.is_grad_enabled() else _run
-        z2 = run(self.base1, clip)
-        z1 = run(self.base2, self.pool1(z2))
-        z0 = run(self.base3, self.pool2(z1))
+        z2 = self._run(self.base1, clip)
+        z1 = self._run(self.base2, self.pool1(z2))
+        return self.decode(z2, z1, (clip.shape[-2], clip.shape[-1]))
+
+    def decode(self, z2: Tensor, z1: Tensor, size: tuple[int, int]) -> Tensor:
+        """The maps of a clip of which the first half of the encoder has been done.
+
+        Parameters
+        ----------
+        z2, z1
+            The maps after base1, (N, 192, T/2, H/4, W/4) at width 1, and after base2, (N, 480, T/2, H/8, W/8).
+        size
+            H and W of the clip.
+
+        Returns
+        -------
+        Tensor
+            As `forward`.
+        """
+        z0 = self._run(self.base3, self.pool2(z1))
         pooled, switches = self.pool3(z0)
-        y = run(self.base4, pooled)
+        y = self._run(self.base4, pooled)
         if self.options["decoder"] == "tased":
-            y = run(self.convtsp1, y)
-            y = run(self.convtsp2, self.upsample1(y, z0, switches))
-            y = run(self.convtsp3, self.upsample2(y, z1))
+            y = self._run(self.convtsp1, y)
+            y = self._run(self.convtsp2, self.upsample1(y, z0, switches))
+            y = self._run(self.convtsp3, self.upsample2(y, z1))
             y = self.upsample3(y, z2)
         else:
-            y = run(self.decoder, y, z0, z1, z2)
-        y = run(self.convtsp4, y)
-        y = y[..., : clip.shape[-2], : clip.shape[-1]].squeeze(2)  # the last doublings overshoot by up to 3
+            y = self._run(self.decoder, y, z0, z1, z2)
+        y = self._run(self.convtsp4, y)
+        y = y[..., : size[0], : size[1]].squeeze(2)  # the last doublings overshoot by up to 3
         return torch.sigmoid(y.squeeze(1) if self.maps == 1 else y)
 
     def fuse(self) -> Self:
@@ -193,7 +209,10 @@ class TASEDNet(Pretrained, nn.Module):
         self.checkpointing = enabled
         return self
 
-    def _recomputed(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+    def _run(self, block: nn.Module, *inputs: Tensor) -> Tensor:
+        if not (self.checkpointing and torch.is_grad_enabled()):
+            y: Tensor = block(*inputs)
+            return y
         if block in (self.base1, self.base2, self.base3, self.base4):  # the encoder's maps are large: layer by layer
             (y,) = inputs
             for layer in block.children():
@@ -214,11 +233,6 @@ class TASEDNet(Pretrained, nn.Module):
         dtype = next(self.parameters()).dtype
         if clip.dtype != dtype and not torch.is_autocast_enabled(clip.device.type):
             raise TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
-
-
-def _run(block: nn.Module, *inputs: Tensor) -> Tensor:
-    y: Tensor = block(*inputs)
-    return y
 
 
 def _run_again(block: nn.Module, *inputs: Tensor) -> Tensor:

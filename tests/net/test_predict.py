@@ -42,7 +42,7 @@ def network_input(image: RGB) -> torch.Tensor:
 @pytest.mark.parametrize(("k", "step"), [(1, 1), (3, 1), (1, Fraction(5, 2))])
 def test_maps_are_the_network_s_on_the_window_s_clips(count: int, k: int, step: Fraction) -> None:
     net, frames = small_net(maps=k), noise(count, *SIZE)
-    maps = list(predict_maps(net, iter(frames), size=SIZE, step=step))
+    maps = list(predict_maps(net, iter(frames), size=SIZE, step=step, reuse=False))
     expected = []
     for clip, taken in sliding_windows(map(network_input, frames), 8, k, step):
         with torch.inference_mode():
@@ -70,7 +70,7 @@ def test_frames_are_resized_bilinearly_between_pixel_centres() -> None:
     net = small_net()
     net.register_forward_pre_hook(lambda module, arguments: clips.append(arguments[0]))
     (frame,) = noise(1, 2 * SIZE[0], 2 * SIZE[1])
-    next(predict_maps(net, [frame], size=SIZE))
+    next(predict_maps(net, [frame], size=SIZE, reuse=False))
     means_of_four = frame.astype(np.float32).reshape(SIZE[0], 2, SIZE[1], 2, 3).mean(axis=(1, 3))
     expected = torch.from_numpy((2 * means_of_four - 255) / 255).permute(2, 0, 1)
     torch.testing.assert_close(clips[0][0, :, 0], expected, rtol=0, atol=1e-6)
@@ -82,7 +82,7 @@ def test_the_clip_is_channels_last() -> None:
     net.register_forward_pre_hook(
         lambda module, arguments: layouts.append(arguments[0].is_contiguous(memory_format=torch.channels_last_3d))
     )
-    list(predict_maps(net, noise(3), size=SIZE))
+    list(predict_maps(net, noise(3), size=SIZE, reuse=False))
     assert layouts == [True] * 3
 
 
