@@ -113,6 +113,16 @@ class Maps:
         return self.part(0, self.length)
 
 
+def dense(maps: Tensor) -> Tensor:
+    """Maps in channels-last memory, in which slices of one clip lie one after another; convolutions of few do not keep it."""
+    return maps.contiguous(memory_format=torch.channels_last_3d)
+
+
+def in_a_row(maps: Tensor) -> Tensor:
+    """The slices of several windows, (windows, C, t, H, W), as those of one clip, (1, C, windows * t, H, W)."""
+    return dense(maps).transpose(0, 1).flatten(1, 2)[None]  # a view
+
+
 class Node(ABC):
     """A layer, or several, that keeps the clean slices which windows to come will need."""
 
@@ -138,12 +148,27 @@ class Slicewise(Node):
     def __call__(self, x: Maps) -> Maps:
         if x.whole is not None:
             return Maps(x.starts, x.length, x.stride, self.lines, whole=self.layers(x.whole))
+        # All slices are one clip here, so that the products are large.
+        new = []
         for line, source in zip(self.lines, x.lines, strict=True):
             line.start_at(source.begin)
-            if source.end > line.end:
-                line.extend(self.layers(torch.cat(source.take(line.end, source.end), dim=2)))
-        left, right = (None if end is None else self.layers(end) for end in (x.left, x.right))
-        return Maps(x.starts, x.length, x.stride, self.lines, x.before, x.after, left, right)
+            new.append(source.take(line.end, source.end))
+        ends = [end for end in (x.left, x.right) if end is not None]
+        runs = [one for slices in new for one in slices] + [in_a_row(end) for end in ends]
+        y = dense(self.layers(torch.cat(runs, dim=2)))
+        *pieces, y_ends = y.split([*map(len, new), sum(end.shape[0] * end.shape[2] for end in ends)], dim=2)
+        for line, piece in zip(self.lines, pieces, strict=True):
+            if piece.shape[2]:
+                line.extend(piece)
+        sides: list[Tensor | None] = []
+        for end in (x.left, x.right):
+            if end is None:
+                sides.append(None)
+                continue
+            windows, count = end.shape[0], end.shape[2]
+            side, y_ends = y_ends[:, :, : windows * count], y_ends[:, :, windows * count :]
+            sides.append(side.unflatten(2, (windows, count))[0].transpose(0, 1))
+        return Maps(x.starts, x.length, x.stride, self.lines, x.before, x.after, *sides)
 
 
 class Temporal(Node):
@@ -169,23 +194,21 @@ class Temporal(Node):
         self._extend_lines(x)
         left = self._padded(x.part(0, (before - 1) * s - p + k), p, 0) if before else None
         right = self._padded(x.part((length - after) * s - p, x.length), 0, p) if after else None
-        left = None if left is None else self.layer(left)
-        right = None if right is None else self.layer(right)[:, :, :after]
+        left = None if left is None else dense(self.layer(left))
+        right = None if right is None else dense(self.layer(right)[:, :, :after])
         return Maps(x.starts, length, x.stride * s, self.lines, before, after, left, right)
 
     def _extend_lines(self, x: Maps) -> None:
-        stride = x.stride * self.step
         for phase, line in enumerate(self.lines):
             source = x.lines[phase % x.stride]
-            # Output m lies at frame phase + stride * m, its input i at that plus x.stride * (i - padding).
+            # Output m lies at frame phase + len(lines) * m, its input i at that plus x.stride * (i - padding).
             first = phase // x.stride - self.padding  # place of output 0's first input
             line.start_at(-(-(source.begin - first) // self.step))
             count = (source.end - first - self.kernel) // self.step + 1 - line.end
             if count > 0:
                 begin = first + self.step * line.end
                 taken = source.take(begin, begin + self.step * (count - 1) + self.kernel)
-                line.extend(self.layer(torch.cat(taken, dim=2)))
-        assert stride == len(self.lines)
+                line.extend(dense(self.layer(torch.cat(taken, dim=2))))
 
     def _padded(self, slices: Tensor, before: int, after: int) -> Tensor:
         return F.pad(slices, (0, 0, 0, 0, before, after), value=self.fill) if before or after else slices
