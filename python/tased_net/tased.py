@@ -148,7 +148,13 @@ class TASEDNet(Pretrained, nn.Module):
         ValueError, TypeError
             If the clip's shape or dtype is another one.
         """
-        self._check(clip)
+        dtype = next(self.parameters()).dtype
+        try:
+            _check_clip(clip, self.clip_length, dtype)
+        except (TypeError, ValueError):
+            if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
+                raise
+            return _refuse(clip.detach(), self.clip_length, dtype)
         z2 = self._run(self.base1, clip)
         z1 = self._run(self.base2, self.pool1(z2))
         return self.decode(z2, z1, (clip.shape[-2], clip.shape[-1]))
@@ -223,16 +229,29 @@ class TASEDNet(Pretrained, nn.Module):
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
-    def _check(self, clip: Tensor) -> None:
-        if clip.dim() != 5 or clip.shape[1] != 3:
-            raise ValueError(f"clip must be (N, 3, T, H, W), got shape {tuple(clip.shape)}")
-        if clip.shape[2] != self.clip_length:
-            raise ValueError(f"clip must have {self.clip_length} frames (clip_length), got {clip.shape[2]}")
-        if min(clip.shape[-2:]) < MIN_SIDE:
-            raise ValueError(f"clip must be at least {MIN_SIDE} pixels high and wide, got {tuple(clip.shape[-2:])}")
-        dtype = next(self.parameters()).dtype
-        if clip.dtype != dtype and not torch.is_autocast_enabled(clip.device.type):
-            raise TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
+
+def _check_clip(clip: Tensor, clip_length: int, dtype: torch.dtype) -> None:
+    if clip.dim() != 5 or clip.shape[1] != 3:
+        raise ValueError(f"clip must be (N, 3, T, H, W), got shape {tuple(clip.shape)}")
+    if clip.shape[2] != clip_length:
+        raise ValueError(f"clip must have {clip_length} frames (clip_length), got {clip.shape[2]}")
+    if min(clip.shape[-2:]) < MIN_SIDE:
+        raise ValueError(f"clip must be at least {MIN_SIDE} pixels high and wide, got {tuple(clip.shape[-2:])}")
+    if clip.dtype != dtype and not torch.is_autocast_enabled(clip.device.type):
+        raise TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
+
+
+# An error that is raised while torch.compile traces becomes one of its own. It traces this call instead, and the compiled graph
+# raises the error, with the sizes of the clip where the trace knows only symbols.
+@torch.library.custom_op("tased_net::refuse", mutates_args=())
+def _refuse(clip: Tensor, clip_length: int, dtype: torch.dtype) -> Tensor:
+    _check_clip(clip, clip_length, dtype)
+    raise AssertionError("only clips that the check refuses come here")
+
+
+@_refuse.register_fake
+def _(clip: Tensor, clip_length: int, dtype: torch.dtype) -> Tensor:
+    return clip.new_empty(())
 
 
 def _run_again(block: nn.Module, *inputs: Tensor) -> Tensor:
