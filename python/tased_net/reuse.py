@@ -14,6 +14,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -362,7 +363,7 @@ def predictions(
     @torch.inference_mode()
     def maps_of_chunk() -> Tensor:
         frames = torch.stack(new)[None].permute(0, 4, 1, 2, 3)  # seen as (1, 3, t, H, W) it is channels last
-        with torch.autocast(frames.device.type, dtype=autocast, enabled=autocast is not None):
+        with nullcontext() if autocast is None else torch.autocast(frames.device.type, dtype=autocast):
             z2, z1 = encoder(frames, starts)
             maps = net.decode(z2.all(), z1.all(), (frames.shape[-2], frames.shape[-1]))
         maps = maps.reshape(len(starts), net.maps, *maps.shape[-2:])

@@ -146,6 +146,24 @@ def test_networks_can_be_copied_and_pickled() -> None:
         assert torch.equal(pickle.load(buffer)(clip), expected)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        *CONSTRUCTIONS,
+        *({"aggregation": aggregation} for aggregation in AGGREGATIONS),
+        {"clip_length": 4, "aggregation": "late", "decoder": "fcn"},
+        {"clip_length": 24, "aggregation": "early-two-step", "upsampling": "trp", "denser": True},
+    ],
+    ids=str,
+)
+def test_variants_export(options: dict[str, Any]) -> None:
+    net = small_net(**{"clip_length": 16, "width": 0.02, **options}).eval()
+    clip = random_clip(net, 33, 48)
+    with torch.no_grad():
+        exported = torch.export.export(net, (clip,)).module()
+        assert torch.equal(exported(clip), net(clip))
+
+
 # --------------------------------------------------------------------------------------------------------------- backends
 
 

@@ -1,0 +1,179 @@
+"""The network's time a frame of a video: windows that share their work, against the plain window, eager and compiled.
+
+`python -m bench.network` takes some minutes at full size. All peers take turns in one run; only the ratios can be compared
+with another run. The plain window is one clip a frame; sharing computes `chunk` windows that follow others already done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from tased_net import TASEDNet
+from tased_net.predict import CHUNK
+from tased_net.reuse import predictions
+from tased_net.sliding import Window
+
+from .timing import CpuClock, Elsewhere, measure, ratio
+from .works import compiled
+
+Call = Callable[[], object]
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
+SIDE = 3072  # of the square matrices whose product tells what the cores can do
+
+
+def shared(net: TASEDNet, size: tuple[int, int], chunk: int, autocast: torch.dtype | None, device: str) -> Call:
+    """A call that computes the next `chunk` windows of an endless video."""
+    clip = [torch.rand(*size, 3, device=device) * 2 - 1 for _ in range(net.clip_length)]
+
+    def windows() -> Iterator[Window[Tensor]]:
+        for start in count():
+            turned = start % len(clip)
+            yield Window(clip[turned:] + clip[:turned], range(1))
+
+    maps = predictions(net, windows(), chunk, autocast)
+    for _ in range(chunk):
+        next(maps)
+    return lambda: list(islice(maps, chunk))
+
+
+def plain(net: TASEDNet, size: tuple[int, int], autocast: torch.dtype | None, frozen: bool) -> Call:
+    """A call that computes one clip, in channels-last memory; frozen: by torch.compile with weights as constants."""
+    clip = torch.rand(1, 3, net.clip_length, *size).contiguous(memory_format=torch.channels_last_3d) * 2 - 1
+    run: Callable[[Tensor], Any] = compiled(net, torch.get_num_threads()) if frozen else net
+
+    def call() -> object:
+        with torch.no_grad(), torch.autocast("cpu", dtype=autocast, enabled=autocast is not None):
+            return run(clip)
+
+    return call
+
+
+def gflop(net: TASEDNet, size: tuple[int, int], chunk: int) -> tuple[float, float]:
+    """GFLOP a frame of the plain window and of the shared ones; a multiply-add is two."""
+    with torch.device("meta"):
+        twin = TASEDNet(**net.options).eval()
+        clip = torch.empty(1, 3, net.clip_length, *size)
+    with FlopCounterMode(display=False) as whole, torch.no_grad():
+        twin(clip)
+    call = shared(twin, size, chunk, None, "meta")
+    with FlopCounterMode(display=False) as part:
+        call()
+    return whole.get_total_flops() / 1e9, part.get_total_flops() / 1e9 / chunk
+
+
+def product(autocast: torch.dtype | None) -> Call:
+    """A product of square matrices."""
+    a, b = (torch.rand(SIDE, SIDE, dtype=autocast or torch.float32) for _ in range(2))
+    return lambda: a @ b
+
+
+def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """A row a precision and way, times a frame in seconds."""
+    whole, part = gflop(net, size, options.chunk)
+    for precision in options.precision:
+        autocast = PRECISIONS[precision]
+        frames = {"eager": 1, "shared": options.chunk}
+        calls = {
+            "product": product(autocast),
+            "eager": plain(net, size, autocast, frozen=False),
+            "shared": shared(net, size, options.chunk, autocast, "cpu"),
+        }
+        if not options.no_compile:
+            torch._inductor.config.freezing = True
+            calls["compiled"], frames["compiled"] = plain(net, size, autocast, frozen=True), 1
+        samples = measure(calls, CpuClock(), options.seconds, (3, 40))
+        rate = 2 * SIDE**3 / 1e9 / min(samples["product"])
+        for name, count_of in frames.items():
+            times = [seconds / count_of for seconds in samples[name]]
+            work = part if name == "shared" else whole
+            yield {
+                "precision": precision,
+                "way": name,
+                "seconds a frame": sorted(times)[len(times) // 2],
+                "rounds": len(times),
+                "GFLOP a frame": work,
+                "share of the product's rate": work / sorted(times)[len(times) // 2] / rate,
+                "times as fast as eager": ratio([s / 1 for s in samples["eager"]], times).median,
+                "times as fast as compiled": ratio(samples["compiled"], times).median
+                if "compiled" in samples
+                else None,
+            }
+
+
+def draw(table: Sequence[dict[str, Any]], path: Path, title: str) -> None:
+    """Bars of the time a frame."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    colors = {"eager": "#b8bfc9", "compiled": "#6b8fb5", "shared": "#e4572e"}
+    labels = [f"{row['precision']}\n{row['way']}" for row in table]
+    figure, axes = plt.subplots(figsize=(7, 0.9 + 0.55 * len(table)), layout="constrained")
+    seconds = [row["seconds a frame"] for row in table]
+    bars = axes.barh(range(len(table)), seconds, color=[colors[row["way"]] for row in table])
+    axes.bar_label(
+        bars,
+        [f"{s:.2f} s, {row['times as fast as eager']:.2f}x eager" for s, row in zip(seconds, table, strict=True)],
+        padding=4,
+    )
+    axes.set_yticks(range(len(table)), labels)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(seconds) * 1.35)
+    axes.set_xlabel("seconds a frame (shorter is faster)")
+    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints and writes the table; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench.network", description=__doc__)
+    add = parser.add_argument
+    add("--precision", nargs="+", choices=tuple(PRECISIONS), default=list(PRECISIONS))
+    add("--width", type=float, default=1.0, help="of the network (default: %(default)s)")
+    add("--size", type=int, nargs=2, default=(224, 384), metavar=("H", "W"))
+    add("--chunk", type=int, default=CHUNK, help="windows at a time (default: %(default)s)")
+    add("--seconds", type=float, default=60.0, help="to measure a precision for (default: %(default)s)")
+    add("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
+    add("--out", type=Path, default=Path("build/bench"))
+    options = parser.parse_args(arguments)
+    torch.manual_seed(0)
+    net = TASEDNet(width=options.width).eval().to(memory_format=torch.channels_last_3d)
+    elsewhere = Elsewhere()
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, clip 32x{options.size[0]}x{options.size[1]}")
+    print(
+        f"{'precision':<10}{'way':<10}{'s a frame':>10}{'x eager':>9}{'x comp.':>9}{'GFLOP':>8}{'of product rate':>17}"
+    )
+    table = []
+    for row in rows(net, tuple(options.size), options):
+        table.append(row)
+        compiled_ratio = row["times as fast as compiled"]
+        print(
+            f"{row['precision']:<10}{row['way']:<10}{row['seconds a frame']:>10.3f}{row['times as fast as eager']:>9.2f}"
+            f"{'' if compiled_ratio is None else format(compiled_ratio, '.2f'):>9}{row['GFLOP a frame']:>8.1f}"
+            f"{row['share of the product' + chr(39) + 's rate']:>17.0%}",
+            flush=True,
+        )
+    print(f"Other processes used {elsewhere.share():.0%} of the cores meanwhile.")
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "network.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    draw(table, options.out / "network.png", f"TASED-Net, {torch.get_num_threads()} threads")
+    print(f"Written: {options.out / 'network.json'}, {options.out / 'network.png'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
