@@ -15,7 +15,7 @@ export USE_CUDA
 
 READY := $(VENV)/.tased-net
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
-FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h)
+FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
 .PHONY: help demo test test-all test-gpu bench lint format cuda cuda-report wheel-check clean
 

@@ -149,12 +149,11 @@ class TASEDNet(Pretrained, nn.Module):
             If the clip's shape or dtype is another one.
         """
         dtype = next(self.parameters()).dtype
-        try:
-            _check_clip(clip, self.clip_length, dtype)
-        except (TypeError, ValueError):
-            if not torch.compiler.is_compiling() or torch.compiler.is_exporting():
-                raise
-            return _refuse(clip.detach(), self.clip_length, dtype)
+        error = _error(clip, self.clip_length, dtype)
+        if error is not None:
+            if torch.compiler.is_dynamo_compiling():
+                return _refuse(clip.detach(), self.clip_length, dtype)
+            raise error
         z2 = self._run(self.base1, clip)
         z1 = self._run(self.base2, self.pool1(z2))
         return self.decode(z2, z1, (clip.shape[-2], clip.shape[-1]))
@@ -230,23 +229,25 @@ class TASEDNet(Pretrained, nn.Module):
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
 
 
-def _check_clip(clip: Tensor, clip_length: int, dtype: torch.dtype) -> None:
+def _error(clip: Tensor, clip_length: int, dtype: torch.dtype) -> Exception | None:
     if clip.dim() != 5 or clip.shape[1] != 3:
-        raise ValueError(f"clip must be (N, 3, T, H, W), got shape {tuple(clip.shape)}")
+        return ValueError(f"clip must be (N, 3, T, H, W), got shape {tuple(clip.shape)}")
     if clip.shape[2] != clip_length:
-        raise ValueError(f"clip must have {clip_length} frames (clip_length), got {clip.shape[2]}")
+        return ValueError(f"clip must have {clip_length} frames (clip_length), got {clip.shape[2]}")
     if min(clip.shape[-2:]) < MIN_SIDE:
-        raise ValueError(f"clip must be at least {MIN_SIDE} pixels high and wide, got {tuple(clip.shape[-2:])}")
+        return ValueError(f"clip must be at least {MIN_SIDE} pixels high and wide, got {tuple(clip.shape[-2:])}")
     if clip.dtype != dtype and not torch.is_autocast_enabled(clip.device.type):
-        raise TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
+        return TypeError(f"clip must be {dtype} as the network's weights are, got {clip.dtype}")
+    return None
 
 
 # An error that is raised while torch.compile traces becomes one of its own. It traces this call instead, and the compiled graph
 # raises the error, with the sizes of the clip where the trace knows only symbols.
 @torch.library.custom_op("tased_net::refuse", mutates_args=())
 def _refuse(clip: Tensor, clip_length: int, dtype: torch.dtype) -> Tensor:
-    _check_clip(clip, clip_length, dtype)
-    raise AssertionError("only clips that the check refuses come here")
+    error = _error(clip, clip_length, dtype)
+    assert error is not None
+    raise error
 
 
 @_refuse.register_fake
