@@ -1,12 +1,14 @@
 """The network's time a frame of a video: windows that share their work, against the plain window, eager and compiled.
 
 `python -m bench.network` takes some minutes at full size. All peers take turns in one run; only the ratios can be compared
-with another run. The plain window is one clip a frame; sharing computes `chunk` windows that follow others already done.
+with another run. The plain window is one clip a frame; sharing computes `chunk` windows that follow others already done,
+and *folded* does so with batch norms folded into the convolutions (`net.fuse()`).
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -83,11 +85,12 @@ def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> I
     whole, part = gflop(net, size, options.chunk)
     for precision in options.precision:
         autocast = PRECISIONS[precision]
-        frames = {"eager": 1, "shared": options.chunk}
+        frames = {"eager": 1, "shared": options.chunk, "folded": options.chunk}
         calls = {
             "product": product(autocast),
             "eager": plain(net, size, autocast, frozen=False),
             "shared": shared(net, size, options.chunk, autocast, "cpu"),
+            "folded": shared(copy.deepcopy(net).fuse(), size, options.chunk, autocast, "cpu"),
         }
         if not options.no_compile:
             torch._inductor.config.freezing = True
@@ -96,7 +99,7 @@ def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> I
         rate = 2 * SIDE**3 / 1e9 / min(samples["product"])
         for name, count_of in frames.items():
             times = [seconds / count_of for seconds in samples[name]]
-            work = part if name == "shared" else whole
+            work = whole if name in ("eager", "compiled") else part
             yield {
                 "precision": precision,
                 "way": name,
@@ -104,7 +107,7 @@ def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> I
                 "rounds": len(times),
                 "GFLOP a frame": work,
                 "share of the product's rate": work / sorted(times)[len(times) // 2] / rate,
-                "times as fast as eager": ratio([s / 1 for s in samples["eager"]], times).median,
+                "times as fast as eager": ratio(samples["eager"], times).median,
                 "times as fast as compiled": ratio(samples["compiled"], times).median
                 if "compiled" in samples
                 else None,
@@ -118,7 +121,7 @@ def draw(table: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    colors = {"eager": "#b8bfc9", "compiled": "#6b8fb5", "shared": "#e4572e"}
+    colors = {"eager": "#b8bfc9", "compiled": "#6b8fb5", "shared": "#e4572e", "folded": "#b23a1a"}
     labels = [f"{row['precision']}\n{row['way']}" for row in table]
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.55 * len(table)), layout="constrained")
     seconds = [row["seconds a frame"] for row in table]

@@ -1,0 +1,41 @@
+"""The network's benches: what they count is right, and they run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import network, network_memory
+from tased_net import TASEDNet
+
+
+def test_sharing_needs_a_little_more_than_half_of_the_work() -> None:
+    with torch.device("meta"):
+        net = TASEDNet()
+    plain, shared = network.gflop(net, (224, 384), chunk=2)
+    assert plain == pytest.approx(156.9, abs=0.05)
+    assert shared == pytest.approx(88.2, abs=0.05)
+
+
+def test_the_bench_prints_and_writes_every_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--width", "0.02", "--size", "33", "48", "--seconds", "0", "--no-compile", "--out", str(tmp_path)]
+    assert network.main(arguments) == 0
+    out = capsys.readouterr().out
+    rows = json.loads((tmp_path / "network.json").read_text())
+    assert [(row["precision"], row["way"]) for row in rows] == [
+        (precision, way) for precision in ("float32", "bfloat16") for way in ("eager", "shared", "folded")
+    ]
+    assert all(row["seconds a frame"] > 0 and row["rounds"] >= 3 for row in rows)
+    assert out.count("\nfloat32 ") == 3
+    assert (tmp_path / "network.png").stat().st_size > 5000
+
+
+def test_the_memory_table_has_a_line_a_case() -> None:
+    lines = list(network_memory.rows([(1, 8, 64, 96), (2, 8, 64, 96)], width=0.05))
+    predict, train, recomputed = (float(cell) for cell in lines[2].strip("| ").split(" | ")[3:])
+    assert len(lines) == 4
+    assert lines[3].startswith("| 2 | 8 | 64x96 | ")
+    assert predict <= recomputed <= train
