@@ -154,7 +154,8 @@ def convert(options: argparse.Namespace) -> int:
     net = TASEDNet(**{**found, **_given(options)})
     load_weights(net, source)
     target.parent.mkdir(parents=True, exist_ok=True)
-    net.save_pretrained(target, dtype=DTYPES[options.dtype])
+    dtype = DTYPES[options.dtype] or next(value.dtype for value in state.values() if value.is_floating_point())
+    net.save_pretrained(target, dtype=dtype)
     print(f"{target}: {described(TASEDNet, architecture(net.options))}")
     return 0
 

@@ -288,6 +288,9 @@ def test_convert_finds_the_variant_and_predict_uses_it(
     assert torch.equal(
         back.get_parameter("base1.0.conv_s.weight"), net.get_parameter("base1.0.conv_s.weight").half().float()
     )
+    assert cli.main(["convert", str(target), str(tmp_path / "again.safetensors")]) == 0  # halves stay halves
+    assert (tmp_path / "again.safetensors").read_bytes() == target.read_bytes()
+    capsys.readouterr()
     arguments = ["predict", "--size", "32x48", str(clip), "-o", str(tmp_path / "out"), "--weights", str(target)]
     assert cli.main([*arguments, "--format", "maps"]) == 0
     assert len(files_in(tmp_path / "out" / "clip")) == 10

@@ -92,6 +92,25 @@ def test_one_graph_trains_on_any_batch(backend: str, compiler: str, frozen: bool
     assert actual[1].any()
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_compiled_graph_predicts_on_any_batch(backend: str) -> None:
+    net = small_net(torch.float64, backend=backend)
+    compiled = torch.compile(net, fullgraph=True)
+    for batch in (2, 3, 5):
+        clip = random_clip(net, batch)
+        torch._dynamo.mark_dynamic(clip, 0)
+        with torch.no_grad(), nullcontext() if batch == 2 else torch._dynamo.config.patch(error_on_recompile=True):
+            assert_equal_to_rounding(compiled(clip), net(clip))
+
+
+def test_a_folded_network_compiles_as_well() -> None:
+    net = small_net(torch.float64)
+    clip = random_clip(net, 2)
+    with torch.no_grad():
+        expected = net(clip)
+        assert_equal_to_rounding(torch.compile(net.fuse(), fullgraph=True)(clip), expected)
+
+
 # -------------------------------------------------------------------------------------------------------------- exporting
 
 
