@@ -5,8 +5,8 @@ window's ends has reached it; such a slice is *clean*, and all windows of a vide
 slices near a window's ends are its own. How far the ends reach follows from each layer's kernel, stride and padding in
 time. A layer with stride 2 has a line for windows that begin at an even frame and one for odd ones.
 
-Used as far as the layers before the second stride in time, S3D's base1 and base2, which are two thirds of the work; beyond, no two
-windows less than four frames apart have a slice in common.
+Used for the layers before the second stride in time, S3D's base1 and base2, which are two thirds of the work; beyond, no
+two windows less than four frames apart have a slice in common.
 """
 
 from __future__ import annotations
@@ -156,6 +156,8 @@ class Slicewise(Node):
             new.append(source.take(line.end, source.end))
         ends = [end for end in (x.left, x.right) if end is not None]
         runs = [one for slices in new for one in slices] + [in_a_row(end) for end in ends]
+        if not runs:
+            return Maps(x.starts, x.length, x.stride, self.lines, x.before, x.after)
         y = dense(self.layers(torch.cat(runs, dim=2)))
         *pieces, y_ends = y.split([*map(len, new), sum(end.shape[0] * end.shape[2] for end in ends)], dim=2)
         for line, piece in zip(self.lines, pieces, strict=True):

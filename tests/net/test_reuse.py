@@ -118,6 +118,17 @@ def test_clean_slices_follow_from_the_layers() -> None:
     assert z1.all().shape == (3, z1.all().shape[1], 16, 5, 6)
 
 
+def test_windows_may_need_no_new_frame() -> None:
+    net = small_net(clip_length=32).double()
+    encoder = ReusingEncoder(net)
+    frames = torch.rand(1, 3, 34, *SIZE, dtype=torch.float64)
+    with torch.inference_mode():
+        encoder(frames, [0])
+        _, z1 = encoder(frames[:, :, :0], [1, 2])
+        expected = [net.base2(net.pool1(net.base1(frames[:, :, start : start + 32]))) for start in (1, 2)]
+    torch.testing.assert_close(z1.all(), torch.cat(expected), rtol=0, atol=1e-9)
+
+
 def test_a_clip_without_clean_slices_is_computed_whole() -> None:
     encoder = ReusingEncoder(small_net(clip_length=8))
     with torch.inference_mode():
