@@ -77,5 +77,5 @@ $(READY): $(CODE) pyproject.toml setup.py scripts/toolchains.py | $(BIN)/python
 	$(BIN)/python setup.py --quiet build_ext --inplace
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	@# For an example, whose test is skipped beside a torch for which there is no torchvision.
-	-$(BIN)/python -m pip install --quiet torchvision "torch==$$($(BIN)/python -c 'import torch; print(torch.__version__)')"
+	-$(BIN)/python -m pip install --quiet torchvision "torch==$$($(BIN)/python -c 'import torch; print(torch.__version__.split("+")[0])')"
 	touch $@

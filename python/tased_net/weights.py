@@ -137,7 +137,7 @@ def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtyp
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in net.state_dict().items()
     }
-    metadata = {"format": "pt", METADATA_KEY: json.dumps(architecture(net.options))}
+    metadata = {METADATA_KEY: json.dumps(architecture(net.options))}
     try:
         with whole_file(path) as beside:
             beside.write_bytes(safetensors.torch.save(state, metadata))

@@ -195,19 +195,19 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_whole_files_only(
     tmp_path: Path, clip: Path, said: Any, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
-    calls = iter([None] * 4)
-    forward = TASEDNet.forward
+    calls = iter([None] * 5)  # the first 7 frames, whose clips run back in time, then 2 more
+    decode = TASEDNet.decode
 
-    def interrupted(net: TASEDNet, clip: torch.Tensor) -> torch.Tensor:
+    def interrupted(net: TASEDNet, *arguments: Any) -> torch.Tensor:
         if next(calls, "stop"):
             raise KeyboardInterrupt
-        return forward(net, clip)
+        return decode(net, *arguments)
 
-    monkeypatch.setattr(TASEDNet, "forward", interrupted)
+    monkeypatch.setattr(TASEDNet, "decode", interrupted)
     assert tased(clip, "-o", tmp_path / "out", "--format", format) == 130
     assert said().endswith("tased: stopped\n")
     written = [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()]
-    assert sorted(written) == ([] if format == "overlay" else [f"{number:04d}.png" for number in range(1, 5)])
+    assert sorted(written) == ([] if format == "overlay" else [f"{number:04d}.png" for number in range(1, 10)])
 
 
 def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
