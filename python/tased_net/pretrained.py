@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
-from typing_extensions import Self
 
 from .video import whole_file
 from .weights import WeightsError, architecture, checked_options, differences, read_weights, shapes, write_weights
 
 if TYPE_CHECKING:
+    from typing_extensions import Self
+
     from .tased import TASEDNet
 
 Network = TypeVar("Network", bound="Pretrained")
