@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .tased import TASEDNet
-
-Network = TypeVar("Network", bound="Pretrained")
 
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of a folder, as on the Hugging Face Hub
 
