@@ -25,7 +25,8 @@ from tased_net.predict import CHUNK
 from tased_net.reuse import predictions
 from tased_net.sliding import Window
 
-from .timing import CpuClock, Elsewhere, measure, ratio
+from . import machine
+from .timing import CpuClock, Elsewhere, Spread, measure, ratio
 from .works import compiled
 
 Call = Callable[[], object]
@@ -96,21 +97,21 @@ def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> I
             torch._inductor.config.freezing = True
             calls["compiled"], frames["compiled"] = plain(net, size, autocast, frozen=True), 1
         samples = measure(calls, CpuClock(), options.seconds, (3, 40))
-        rate = 2 * SIDE**3 / 1e9 / min(samples["product"])
-        for name, count_of in frames.items():
-            times = [seconds / count_of for seconds in samples[name]]
-            work = whole if name in ("eager", "compiled") else part
+        rate = 2 * SIDE**3 / 1e9 / Spread.of(samples["product"]).median
+        for way, number in frames.items():
+            times = [seconds / number for seconds in samples[way]]
+            spread = Spread.of(times)
+            work = part if way in ("shared", "folded") else whole
             yield {
                 "precision": precision,
-                "way": name,
-                "seconds a frame": sorted(times)[len(times) // 2],
+                "way": way,
+                "seconds": spread.median,
+                "spread_percent": spread.percent,
                 "rounds": len(times),
-                "GFLOP a frame": work,
-                "share of the product's rate": work / sorted(times)[len(times) // 2] / rate,
-                "times as fast as eager": ratio(samples["eager"], times).median,
-                "times as fast as compiled": ratio(samples["compiled"], times).median
-                if "compiled" in samples
-                else None,
+                "gflop": work,
+                "of_product_rate": work / spread.median / rate,
+                "x_eager": ratio(samples["eager"], times).median,
+                "x_compiled": ratio(samples["compiled"], times).median if "compiled" in samples else None,
             }
 
 
@@ -124,11 +125,11 @@ def draw(table: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     colors = {"eager": "#b8bfc9", "compiled": "#6b8fb5", "shared": "#e4572e", "folded": "#b23a1a"}
     labels = [f"{row['precision']}\n{row['way']}" for row in table]
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.55 * len(table)), layout="constrained")
-    seconds = [row["seconds a frame"] for row in table]
+    seconds = [row["seconds"] for row in table]
     bars = axes.barh(range(len(table)), seconds, color=[colors[row["way"]] for row in table])
     axes.bar_label(
         bars,
-        [f"{s:.2f} s, {row['times as fast as eager']:.2f}x eager" for s, row in zip(seconds, table, strict=True)],
+        [f"{s:.2f} s, {row['x_eager']:.2f}x eager" for s, row in zip(seconds, table, strict=True)],
         padding=4,
     )
     axes.set_yticks(range(len(table)), labels)
@@ -155,25 +156,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     net = TASEDNet(width=options.width).eval().to(memory_format=torch.channels_last_3d)
+    size = (options.size[0], options.size[1])
+    facts = {**machine.facts("cpu"), "threads": torch.get_num_threads(), "clip": (net.clip_length, *size)}
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
+    print("\nprecision way             s a frame  x eager  x comp.    GFLOP  of product rate")
     elsewhere = Elsewhere()
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, clip 32x{options.size[0]}x{options.size[1]}")
-    print(
-        f"{'precision':<10}{'way':<10}{'s a frame':>10}{'x eager':>9}{'x comp.':>9}{'GFLOP':>8}{'of product rate':>17}"
-    )
     table = []
-    for row in rows(net, tuple(options.size), options):
+    for row in rows(net, size, options):
         table.append(row)
-        compiled_ratio = row["times as fast as compiled"]
+        against = "" if row["x_compiled"] is None else f"{row['x_compiled']:.2f}"
         print(
-            f"{row['precision']:<10}{row['way']:<10}{row['seconds a frame']:>10.3f}{row['times as fast as eager']:>9.2f}"
-            f"{'' if compiled_ratio is None else format(compiled_ratio, '.2f'):>9}{row['GFLOP a frame']:>8.1f}"
-            f"{row['share of the product' + chr(39) + 's rate']:>17.0%}",
+            f"{row['precision']:<10}{row['way']:<9}{row['seconds']:>10.3f} ±{row['spread_percent']:>3.0f}%"
+            f"{row['x_eager']:>9.2f}{against:>9}{row['gflop']:>9.1f}{row['of_product_rate']:>17.0%}",
             flush=True,
         )
     print(f"Other processes used {elsewhere.share():.0%} of the cores meanwhile.")
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "network.json").write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-    draw(table, options.out / "network.png", f"TASED-Net, {torch.get_num_threads()} threads")
+    result = {"machine": {**facts, "used_by_others": round(elsewhere.share(), 3)}, "rows": table}
+    (options.out / "network.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    draw(table, options.out / "network.png", f"TASED-Net, {facts['device']}, {facts['threads']} threads")
     print(f"Written: {options.out / 'network.json'}, {options.out / 'network.png'}")
     return 0
 

@@ -11,21 +11,19 @@ import itertools
 import json
 import logging
 import os
-import platform
 import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import torch
 from tqdm import tqdm
 
-import tased_ext
 from tests.cases import threads as cpu_threads
 
-from . import chart, memory, plan, report, targets, works
+from . import chart, machine, memory, plan, report, targets, works
 from .results import Outcome
 from .timing import Clock, CpuClock, CudaClock, Elsewhere, measure
 from .works import DTYPES, LAYOUTS, Row
@@ -59,11 +57,9 @@ def run(options: argparse.Namespace) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     # It reports the missing GPU of a PyTorch that was built for one.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
-    machine = _machine(options.device)
-    machine["freed memory"] = (
-        "stays mapped" if memory.keep_memory_mapped() else "is given back, with page faults to come"
-    )
-    print("\n".join(f"{name}: {value}" for name, value in machine.items()))
+    facts = machine.facts(options.device)
+    facts["freed memory"] = "stays mapped" if memory.keep_memory_mapped() else "is given back, with page faults to come"
+    print("\n".join(f"{name}: {value}" for name, value in facts.items()))
     if rows:
         print(f"\n{report.header()}")
     elsewhere = Elsewhere()
@@ -83,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"Other processes used {used:.0%} of the cores meanwhile: measure again on a quiet machine.")
 
     result = {
-        "machine": {**machine, "used_by_others": round(used, 3)},
+        "machine": {**facts, "used_by_others": round(used, 3)},
         "rows": [outcome.to_json() for outcome in outcomes],
         "memory": [one.to_json() for one in memories],
         "targets": [judgement.to_json() for judgement in judgements],
@@ -168,30 +164,6 @@ def _charts(outcomes: Sequence[Outcome], options: argparse.Namespace) -> list[Pa
             drawn.append(options.out / f"ops_{direction}_{dtype}.png")
             chart.draw(shown, drawn[-1], f"{direction.title()}: tased_ext and stock PyTorch, {dtype}, {where}")
     return drawn
-
-
-def _machine(device: str) -> dict[str, Any]:
-    """What a reader must know to place the figures."""
-    facts: dict[str, Any] = {
-        "tased_ext": tased_ext.__version__,
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else _processor(),
-        "cores": os.cpu_count(),
-        "vector level": tased_ext.build_info()["vector_level"],
-    }
-    if device == "cpu":
-        fresh, mapped = memory.page_fault_seconds()
-        facts["page faults"] = f"16 MiB take {report.seconds(fresh)} to write first, {report.seconds(mapped)} again"
-    return facts
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or "unknown"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _available_gib(device: str) -> float:

@@ -10,7 +10,7 @@ import argparse
 import math
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="tased", description="Video saliency with TASED-Net: where do people look?")
     parser.add_argument("--version", action="version", version=f"tased {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    predict = commands.add_parser(
+    predicting = commands.add_parser(
         "predict",
         help="write the saliency of videos",
         description="Predicts a saliency map for every frame of each video.",
@@ -212,7 +212,7 @@ def _parser() -> argparse.ArgumentParser:
 Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = predict.add_argument
+    add = predicting.add_argument
     add("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder, or a .mp4 file for one overlay")
     add(
@@ -231,14 +231,14 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
     add("--overwrite", action="store_true", help="replace results that are there already")
     add(
         "--alpha",
-        type=_fraction,
+        type=_number("a number from 0 to 1", lambda value: 0 <= value <= 1),
         default=ALPHA,
         help="opacity of the heat where saliency is highest (default: %(default)s)",
     )
-    _add_size(predict)
+    _add_size(predicting)
     add(
         "--fps",
-        type=_positive,
+        type=_number("a positive number", lambda value: 0 < value < math.inf),
         help="frames a second that the network sees, 30 for the released weights: every n-th frame of a faster video; "
         "there is a map for every frame all the same (default: the video's own)",
     )
@@ -247,39 +247,39 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
     add("--reader", choices=tuple(READERS), default="pyav", help="what decodes the videos (default: %(default)s)")
     add("--seed", type=int, default=0, help="of untrained weights (default: %(default)s)")
     add("--quiet", action="store_true", help="no progress bar, no word of success")
-    _add_variant(predict)
-    _add_debug(predict)
-    predict.set_defaults(run=globals()["predict"])
+    _add_variant(predicting)
+    _add_debug(predicting)
+    predicting.set_defaults(run=predict)
 
-    shown = commands.add_parser(
+    informing = commands.add_parser(
         "info",
         help="print what a variant of the network costs",
         description="Prints a table of the network's stages for one clip: output shape, parameters, multiply-adds of the "
         "convolutions, and bytes of all maps in float32.",
     )
-    shown.add_argument("--weights", type=Path, metavar="FILE", help="a .safetensors file that states its variant")
-    _add_size(shown)
-    _add_variant(shown)
-    _add_debug(shown)
-    shown.set_defaults(run=info)
+    informing.add_argument("--weights", type=Path, metavar="FILE", help="a .safetensors file that states its variant")
+    _add_size(informing)
+    _add_variant(informing)
+    _add_debug(informing)
+    informing.set_defaults(run=info)
 
-    converted = commands.add_parser(
+    converting = commands.add_parser(
         "convert",
         help="write a weights file as .safetensors that states its variant",
         description="Reads released weights, a checkpoint or .safetensors, finds out which variant of the network they are, "
         "and writes them with it. Clips of 4 and of 8 frames have the same weights: give --clip-length 4 for 4.",
     )
-    converted.add_argument("source", type=Path, metavar="IN", help="the file to read")
-    converted.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
-    converted.add_argument(
+    converting.add_argument("source", type=Path, metavar="IN", help="the file to read")
+    converting.add_argument("target", type=Path, metavar="OUT", help="the .safetensors file to write")
+    converting.add_argument(
         "--dtype", choices=tuple(DTYPES), default="same", help="type of the weights in OUT (default: %(default)s as IN)"
     )
-    converted.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
-    converted.add_argument(
+    converting.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
+    converting.add_argument(
         "--clip-length", type=int, metavar="T", help="frames of a clip, where the file leaves it open"
     )
-    _add_debug(converted)
-    converted.set_defaults(run=convert)
+    _add_debug(converting)
+    converting.set_defaults(run=convert)
     return parser
 
 
@@ -318,24 +318,19 @@ def _size(text: str) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"want a positive number, got {text!r}")
-    return value
+def _number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """The type of an argument that is a number."""
 
+    def number(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"want {wanted}, got {text!r}")
+        return value
 
-def _fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"want a number from 0 to 1, got {text!r}")
-    return value
+    return number
 
 
 def _sentence(error: Exception, source: Path) -> str:

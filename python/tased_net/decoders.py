@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .backends import Pools
-from .heads import Conv, Deconvolve, build
+from .heads import Conv, Deconvolve, build, interpolated
 from .s3d import BasicConv3d, batch_norm, scaled
 
 
@@ -54,9 +54,9 @@ class FCN(Decoder):
         self.skip1 = Skip(eighth, first, temporal[1], pools)
 
     def forward(self, y: Tensor, z0: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
-        y = upsampled(self.score(y), z0) + self.skip0(z0)
-        y = upsampled(y, z1) + self.skip1(z1)
-        return upsampled(y, z2)
+        y = interpolated(self.score(y), z0) + self.skip0(z0)
+        y = interpolated(y, z1) + self.skip1(z1)
+        return interpolated(y, z2)
 
 
 class UNet(Decoder):
@@ -105,7 +105,7 @@ class DeepLab(Decoder):
     def forward(self, y: Tensor, z0: Tensor, z1: Tensor, z2: Tensor) -> Tensor:
         image = F.relu(self.image(y.mean(dim=(-2, -1), keepdim=True))).expand(-1, -1, -1, *y.shape[-2:])
         y = self.project(torch.cat((self.near(y), *(far(y) for far in self.far), image), dim=1))
-        y = self.join(torch.cat((upsampled(y, z2), self.low(z2)), dim=1))
+        y = self.join(torch.cat((interpolated(y, z2), self.low(z2)), dim=1))
         return y
 
 
@@ -128,11 +128,6 @@ class Dilated(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.relu(self.bn(self.conv(x)))
         return y
-
-
-def upsampled(y: Tensor, z: Tensor) -> Tensor:
-    """`y` at the height and width of `z`, interpolated linearly."""
-    return F.interpolate(y, size=(y.shape[-3], *z.shape[-2:]), mode="trilinear", align_corners=False)
 
 
 DECODERS: dict[str, type[Decoder]] = {"fcn": FCN, "unet": UNet, "deeplab": DeepLab}

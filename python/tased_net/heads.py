@@ -122,6 +122,11 @@ def build(block: list[Conv], in_channels: int) -> nn.Sequential:
 # ------------------------------------------------------------------- upsampling to the size of the encoder's map z, by 2
 
 
+def interpolated(y: Tensor, z: Tensor) -> Tensor:
+    """`y` at the height and width of `z`."""
+    return F.interpolate(y, size=(y.shape[-3], *z.shape[-2:]), mode="trilinear", align_corners=False)
+
+
 class UnpoolAtSwitches(nn.Module):
     """Max-unpooling with the switches of a pool that the encoder has done anyway."""
 
@@ -150,7 +155,7 @@ class Interpolate(nn.Module):
     """Trilinear interpolation in space (TASED-Net-tri, section 4.4)."""
 
     def forward(self, y: Tensor, z: Tensor, switches: Tensor | None = None) -> Tensor:
-        return F.interpolate(y, size=(y.shape[-3], *z.shape[-2:]), mode="trilinear", align_corners=False)
+        return interpolated(y, z)
 
 
 class Deconvolve(nn.Module):

@@ -76,10 +76,13 @@ def predict_maps(
     Raises
     ------
     ValueError
-        If the network is in training mode, a frame is not uint8 RGB, or the step does not go with the network's maps.
+        If the network is in training mode, a frame is not uint8 RGB, the step does not go with the network's maps, or
+        `chunk` is below 1.
     """
     if net.training:
         raise ValueError("the network is in training mode: call net.eval() first")
+    if chunk < 1:
+        raise ValueError(f"chunk must be at least 1, got {chunk}")
     resized = (_resized(frame, size, net) for frame in frames)
     windows = sliding_windows(resized, net.clip_length, net.maps, step)
     if not reuse or step != 1:

@@ -68,24 +68,36 @@ class Maps:
     starts
         First frame of each window.
     length
-        Slices of a window, `stride` frames apart.
+        Slices of a window.
     lines
         The clean slices, a line for each phase of a window's start.
     left, right
-        The slices near the windows' ends, (windows, C, t, H, W); their t is `before` and `after`.
+        The slices near the windows' ends, (windows, C, t, H, W), if there are any.
     whole
         All slices of each window instead, (windows, C, length, H, W), where none is clean.
     """
 
     starts: Sequence[int]
     length: int
-    stride: int
     lines: list[Line]
-    before: int = 0
-    after: int = 0
     left: Tensor | None = None
     right: Tensor | None = None
     whole: Tensor | None = None
+
+    @property
+    def stride(self) -> int:
+        """Frames from one slice of a window to the next."""
+        return len(self.lines)
+
+    @property
+    def before(self) -> int:
+        """A window's first clean slice."""
+        return 0 if self.left is None else self.left.shape[2]
+
+    @property
+    def after(self) -> int:
+        """Slices after a window's last clean one."""
+        return 0 if self.right is None else self.right.shape[2]
 
     def clean(self, window: int, begin: int, end: int) -> list[Tensor]:
         """Clean slices of a window, counted from its first slice."""
@@ -148,7 +160,7 @@ class Slicewise(Node):
 
     def __call__(self, x: Maps) -> Maps:
         if x.whole is not None:
-            return Maps(x.starts, x.length, x.stride, self.lines, whole=self.layers(x.whole))
+            return Maps(x.starts, x.length, self.lines, whole=self.layers(x.whole))
         # All slices are one clip here, so that the products are large.
         new = []
         for line, source in zip(self.lines, x.lines, strict=True):
@@ -157,7 +169,7 @@ class Slicewise(Node):
         ends = [end for end in (x.left, x.right) if end is not None]
         runs = [one for slices in new for one in slices] + [in_a_row(end) for end in ends]
         if not runs:
-            return Maps(x.starts, x.length, x.stride, self.lines, x.before, x.after)
+            return Maps(x.starts, x.length, self.lines)
         y = dense(self.layers(torch.cat(runs, dim=2)))
         *pieces, y_ends = y.split([*map(len, new), sum(end.shape[0] * end.shape[2] for end in ends)], dim=2)
         for line, piece in zip(self.lines, pieces, strict=True):
@@ -171,7 +183,7 @@ class Slicewise(Node):
             windows, count = end.shape[0], end.shape[2]
             side, y_ends = y_ends[:, :, : windows * count], y_ends[:, :, windows * count :]
             sides.append(side.unflatten(2, (windows, count))[0].transpose(0, 1))
-        return Maps(x.starts, x.length, x.stride, self.lines, x.before, x.after, *sides)
+        return Maps(x.starts, x.length, self.lines, *sides)
 
 
 class Temporal(Node):
@@ -193,13 +205,13 @@ class Temporal(Node):
         after = length - 1 - (x.length - x.after - k + p) // s
         if x.whole is not None or before + after >= length:
             whole = self.layer(self._padded(x.all(), p, p))
-            return Maps(x.starts, length, x.stride * s, self.lines, whole=whole)
+            return Maps(x.starts, length, self.lines, whole=whole)
         self._extend_lines(x)
         left = self._padded(x.part(0, (before - 1) * s - p + k), p, 0) if before else None
         right = self._padded(x.part((length - after) * s - p, x.length), 0, p) if after else None
         left = None if left is None else dense(self.layer(left))
         right = None if right is None else dense(self.layer(right)[:, :, :after])
-        return Maps(x.starts, length, x.stride * s, self.lines, before, after, left, right)
+        return Maps(x.starts, length, self.lines, left, right)
 
     def _extend_lines(self, x: Maps) -> None:
         for phase, line in enumerate(self.lines):
@@ -229,7 +241,7 @@ class Join(Node):
         length = ys[0].length
         if any(y.whole is not None for y in ys):
             whole = torch.cat([y.all() for y in ys], dim=1)
-            return Maps(x.starts, length, x.stride, self.lines, whole=whole)
+            return Maps(x.starts, length, self.lines, whole=whole)
         for phase, line in enumerate(self.lines):
             sources = [y.lines[phase] for y in ys]
             line.start_at(max(source.begin for source in sources))
@@ -239,7 +251,7 @@ class Join(Node):
         before, after = max(y.before for y in ys), max(y.after for y in ys)
         left = torch.cat([y.part(0, before) for y in ys], dim=1) if before else None
         right = torch.cat([y.part(length - after, length) for y in ys], dim=1) if after else None
-        return Maps(x.starts, length, x.stride, self.lines, before, after, left, right)
+        return Maps(x.starts, length, self.lines, left, right)
 
     def forget(self, start: int) -> None:
         super().forget(start)
@@ -273,7 +285,7 @@ def nodes_of(module: nn.Module, stride: int) -> list[Node]:
     if isinstance(module, BasicConv3d):
         return [Slicewise(module, stride)]
     kernel, step, padding = (_in_time(getattr(module, name)) for name in ("kernel_size", "stride", "padding"))
-    if kernel == 1:
+    if kernel == step == 1:
         return [Slicewise(module, stride)]
     return [Temporal(_unpadded_pool(module), kernel, step, padding, -torch.inf, stride)]
 
@@ -330,7 +342,7 @@ class ReusingEncoder:
         self.frames.forget(starts[0])
         if frames.shape[2]:
             self.frames.extend(frames)
-        x = Maps(starts, self.clip_length, 1, [self.frames])
+        x = Maps(starts, self.clip_length, [self.frames])
         z2 = walk(self.base1, x)
         return z2, walk(self.base2, z2)
 

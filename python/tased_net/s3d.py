@@ -29,6 +29,7 @@ class MixedWidths(NamedTuple):
         return self.point + self.first + self.second + self.pooled
 
 
+GRAIN = 8  # channels come in multiples of it
 STEM = (64, 64, 192)
 MIXED_STAGES = (
     (MixedWidths(64, 96, 128, 16, 32, 32), MixedWidths(128, 128, 192, 32, 96, 64)),  # base2: 3b, 3c
@@ -45,7 +46,7 @@ MIXED_STAGES = (
 
 def scaled(channels: int, width: float) -> int:
     """`channels` times `width`, rounded to a multiple of 8 and at least 8."""
-    return max(8, 8 * int(channels * width / 8 + 0.5))
+    return max(GRAIN, GRAIN * int(channels * width / GRAIN + 0.5))
 
 
 def batch_norm(channels: int) -> nn.BatchNorm3d:

@@ -23,6 +23,7 @@ from torch import Tensor
 from .decoders import DECODERS
 from .fusion import unfold
 from .heads import AGGREGATIONS, UPSAMPLINGS
+from .s3d import GRAIN
 from .video import whole_file
 
 if TYPE_CHECKING:
@@ -45,7 +46,6 @@ ARCHITECTURE = {
     "decoder": str,
 }
 METADATA_KEY = "tased_net"  # of the JSON of these options in a safetensors file
-GRAIN = 8  # widths are multiples of it
 
 
 class WeightsError(ValueError):

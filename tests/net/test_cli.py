@@ -91,6 +91,34 @@ def test_maps_in_a_folder_a_video(tmp_path: Path, clip: Path) -> None:
         assert image.getextrema()[1] == 255
 
 
+def test_fps_changes_the_clips_and_not_the_number_of_maps(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", frames=20)  # 12.5 frames a second
+    maps = []
+    for folder, fps in (("same", 12.5), ("half", 6.25)):
+        assert tased(clip, "-o", tmp_path / folder, "--format", "maps", "--fps", fps) == 0
+        assert len(files_in(tmp_path / folder / "clip")) == 20
+        maps.append((tmp_path / folder / "clip" / "0020.png").read_bytes())
+    assert tased(clip, "-o", tmp_path / "own", "--format", "maps") == 0
+    assert maps[0] == (tmp_path / "own" / "clip" / "0020.png").read_bytes() != maps[1]
+
+
+@pytest.mark.parametrize(
+    ("option", "sentence"),
+    [
+        (("--fps", "0"), "argument --fps: want a positive number, got '0'"),
+        (("--fps", "fast"), "argument --fps: want a positive number, got 'fast'"),
+        (("--fps", "inf"), "argument --fps: want a positive number, got 'inf'"),
+        (("--alpha", "1.5"), "argument --alpha: want a number from 0 to 1, got '1.5'"),
+        (("--alpha", "nan"), "argument --alpha: want a number from 0 to 1, got 'nan'"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(option: tuple[str, str], sentence: str, said: Any) -> None:
+    with pytest.raises(SystemExit) as stop:
+        tased("a.mp4", "-o", "out", *option)
+    assert stop.value.code == 2
+    assert said().endswith(f"tased predict: error: {sentence}\n")
+
+
 def test_a_folder_with_a_dot_is_a_folder_if_it_is_there(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "run.1").mkdir()
     assert tased(clip, "-o", tmp_path / "run.1") == 0

@@ -96,15 +96,16 @@ def test_maps_have_the_network_s_precision() -> None:
 
 
 @pytest.mark.parametrize(
-    ("net", "step", "message"),
+    ("net", "options", "message"),
     [
-        (small_net().train(), 1, "the network is in training mode"),
-        (small_net(maps=2), 2, "a network with maps=2 predicts neighbouring frames: it takes a step of 1, got 2"),
+        (small_net().train(), {}, "the network is in training mode"),
+        (small_net(), {"chunk": 0}, "chunk must be at least 1, got 0"),
+        (small_net(maps=2), {"step": 2}, "a network with maps=2 predicts neighbouring frames: it takes a step of 1"),
     ],
 )
-def test_networks_that_cannot_slide_are_refused(net: TASEDNet, step: int, message: str) -> None:
+def test_windows_that_cannot_slide_are_refused(net: TASEDNet, options: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        next(predict_maps(net, noise(1), step=step))
+        next(predict_maps(net, noise(1), **options))
 
 
 @pytest.mark.parametrize(
