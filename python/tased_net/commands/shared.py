@@ -1,0 +1,125 @@
+"""What the commands have in common: options, messages, and the network that a command line describes."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import torch
+from tqdm import tqdm
+
+from ..decoders import DECODERS
+from ..heads import AGGREGATIONS, UPSAMPLINGS
+from ..predict import SIZE
+from ..tased import MIN_SIDE, TASEDNet
+from ..weights import ARCHITECTURE, load_weights, read_weights
+
+# What each precision means for the network's weights, and for its convolutions if that differs.
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "float64": (torch.float64, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+}
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+
+class UsageError(Exception):
+    """A command line that cannot be carried out."""
+
+
+def say(message: str) -> None:
+    """Tells the user, above any progress bar."""
+    tqdm.write(f"tased: {message}", file=sys.stderr)
+
+
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """The variant's options that stand on the command line."""
+    return {name: getattr(options, name) for name in ARCHITECTURE if getattr(options, name, None) is not None}
+
+
+def variant(options: argparse.Namespace) -> dict[str, Any]:
+    """The variant that --weights states, if it does, with the options of the command line; checked."""
+    stated = read_weights(options.weights)[1] if options.weights is not None else None
+    wanted = {**(stated or {}), **given(options)}
+    try:
+        with torch.device("meta"):
+            TASEDNet(**wanted)
+    except ValueError as error:
+        raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
+    return wanted
+
+
+def network(options: argparse.Namespace) -> TASEDNet:
+    """The network that the options describe, with its weights, ready to predict."""
+    try:
+        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UsageError(f"--device {options.device}: {str(error).splitlines()[0]}") from error
+    wanted = variant(options)
+    torch.manual_seed(options.seed)
+    net = TASEDNet(**wanted)
+    untrained = f"untrained, with random weights (seed {options.seed}): its maps say nothing about where people look"
+    if options.weights is None:
+        say(f"no --weights given: the network is {untrained}")
+    elif load_weights(net, options.weights) == "encoder":
+        say(f"{options.weights} holds the encoder only: the prediction network is {untrained}")
+    dtype = PRECISIONS[options.precision][0]
+    return net.to(device, dtype).to(memory_format=torch.channels_last_3d).eval()
+
+
+def add_size(parser: argparse.ArgumentParser) -> None:
+    """Adds --size HxW."""
+    parser.add_argument(
+        "--size",
+        type=_size,
+        default=SIZE,
+        metavar="HxW",
+        help="size that frames are resized to for the network (default: {}x{})".format(*SIZE),
+    )
+
+
+def add_variant(parser: argparse.ArgumentParser) -> None:
+    """Adds the options that choose a variant of the network."""
+    group = parser.add_argument_group(
+        "variant of the network", "what the weights file states, and else as released: 32 frames, updated, unpool"
+    )
+    add = group.add_argument
+    add("--clip-length", type=int, metavar="T", help="frames of a clip: 4 or a multiple of 8")
+    add("--aggregation", choices=AGGREGATIONS, help="how the prediction network joins the frames")
+    add("--upsampling", choices=UPSAMPLINGS, help="how it upsamples between its blocks")
+    add("--denser", action="store_const", const=True, help="two more convolutions in each of its spatial blocks")
+    add("--maps", type=int, metavar="K", help="maps of the clip's last K frames at once")
+    add("--width", type=float, help="scales the channels of every block")
+    add("--decoder", choices=("tased", *DECODERS), help="TASED-Net's own, or one that the paper compares with")
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Adds --debug."""
+    parser.add_argument("--debug", action="store_true", help="show Python's traceback of an error")
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.partition("x")
+    if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < MIN_SIDE:
+        raise argparse.ArgumentTypeError(f"want HxW such as 224x384, both at least {MIN_SIDE}, got {text!r}")
+    return int(height), int(width)
+
+
+def number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
+    """The type of an argument that is a number."""
+
+    def parsed(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not fits(value):
+            raise argparse.ArgumentTypeError(f"want {wanted}, got {text!r}")
+        return value
+
+    return parsed
