@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tased_net import TASEDNet, predict_maps
-from tased_net.reuse import Line, ReusingEncoder, nodes_of, predictions
+from tased_net.reuse import Line, ReusingEncoder, clips_of, nodes_of, predictions
 from tased_net.sliding import sliding_windows
 
 SIZE = (33, 48)
@@ -110,29 +110,29 @@ def test_each_layer_sees_the_slices_that_windows_share_once() -> None:
 
 def test_clean_slices_follow_from_the_layers() -> None:
     encoder = ReusingEncoder(small_net(clip_length=32))
-    frames = torch.rand(1, 3, 40, *SIZE)
+    frames = torch.rand(40, *SIZE, 3)
     with torch.inference_mode():
         z2, z1 = encoder(frames, [0, 3, 8])
-    assert (z2.length, z2.stride, z2.before, z2.after) == (16, 2, 3, 2)
-    assert (z1.length, z1.stride, z1.before, z1.after) == (16, 2, 5, 4)
+    assert (z2.length, len(z2.lines), z2.before, z2.after) == (16, 2, 3, 2)
+    assert (z1.length, len(z1.lines), z1.before, z1.after) == (16, 2, 5, 4)
     assert z1.all().shape == (3, z1.all().shape[1], 16, 5, 6)
 
 
 def test_windows_may_need_no_new_frame() -> None:
     net = small_net(clip_length=32).double()
     encoder = ReusingEncoder(net)
-    frames = torch.rand(1, 3, 34, *SIZE, dtype=torch.float64)
+    frames = torch.rand(34, *SIZE, 3, dtype=torch.float64)
     with torch.inference_mode():
         encoder(frames, [0])
-        _, z1 = encoder(frames[:, :, :0], [1, 2])
-        expected = [net.base2(net.pool1(net.base1(frames[:, :, start : start + 32]))) for start in (1, 2)]
+        _, z1 = encoder(frames[:0], [1, 2])
+        expected = [net.base2(net.pool1(net.base1(clips_of(frames[None, start : start + 32])))) for start in (1, 2)]
     torch.testing.assert_close(z1.all(), torch.cat(expected), rtol=0, atol=1e-9)
 
 
 def test_a_clip_without_clean_slices_is_computed_whole() -> None:
     encoder = ReusingEncoder(small_net(clip_length=8))
     with torch.inference_mode():
-        z2, z1 = encoder(torch.rand(1, 3, 9, *SIZE), [0, 1])
+        z2, z1 = encoder(torch.rand(9, *SIZE, 3), [0, 1])
     assert z2.whole is not None
     assert z1.whole is not None
 
@@ -148,12 +148,12 @@ def test_lines_hold_no_more_than_a_window_needs() -> None:
             node = nodes.pop()
             lines += node.lines
             nodes += [inner for branch in getattr(node, "branches", ()) for inner in branch]
-        return sum(len(line.slices) for line in lines)
+        return sum(line.end - line.begin for line in lines)
 
     counts = []
     with torch.inference_mode():
         for start in range(60):
-            encoder(torch.rand(1, 3, 32 if start == 0 else 1, *SIZE), [start])
+            encoder(torch.rand(32 if start == 0 else 1, *SIZE, 3), [start])
             counts.append(held())
     assert max(counts[40:]) <= max(counts[:40])
 
@@ -167,13 +167,13 @@ def test_a_layer_of_another_stride_is_followed_as_well() -> None:
         nn.MaxPool3d((5, 1, 1), (2, 1, 1), (2, 0, 0)),
     )
     nodes = nodes_of(chain, 1)
-    frames = torch.rand(1, 2, 100, 3, 4)
+    frames = torch.rand(100, 3, 4, 2)
     encoder = ReusingEncoder.__new__(ReusingEncoder)
     encoder.clip_length, encoder.frames, encoder.base1, encoder.base2 = 40, Line(), nodes, []
     starts = [0, 1, 2, 5, 9, 33, 60]
     given = 0
     for start in starts:
-        y, _ = encoder(frames[:, :, given : start + 40], [start])
+        y, _ = encoder(frames[given : start + 40], [start])
         given = start + 40
         assert y.whole is None
-        assert torch.equal(y.all(), chain(frames[:, :, start : start + 40]))
+        assert torch.equal(y.all(), chain(clips_of(frames[None, start : start + 40])))
