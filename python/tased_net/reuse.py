@@ -12,8 +12,7 @@ two windows less than four frames apart have a slice in common.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -389,53 +388,56 @@ class ReusingEncoder:
         return z2, walk(self.base2, z2)
 
 
-def predictions(
-    net: TASEDNet, windows: Iterable[Window[Tensor]], chunk: int, autocast: torch.dtype | None = None
-) -> Iterator[Tensor]:
-    """The network's maps of windows that follow each other.
+class SharingRun:
+    """The network on windows that follow each other, each a step later in one sequence than the one before it.
 
     Parameters
     ----------
     net
         In evaluation mode.
-    windows
-        Clips of frames (H, W, 3), each a step later in one sequence than the one before it: by as many frames as maps are
-        taken from it.
-    chunk
-        Windows to compute at a time: the more, the larger are the products, and the more memory they take.
-    autocast
-        Type to run the convolutions in; None for the network's own.
-
-    Yields
-    ------
-    Tensor
-        (maps, H, W) for each window.
+    upload
+        Brings a list of frames, (H, W, 3) each, to the network's device and type as one tensor.
+    decode
+        Called as `TASEDNet.decode`; what it is given in place of the network's own, such as a compiled one.
+    batch
+        Windows that `decode` is always given, the missing ones made up; 0 for as many as there are.
     """
-    encoder = ReusingEncoder(net)
-    new: list[Tensor] = []
-    starts: list[int] = []
-    start: int | None = None
 
-    @torch.inference_mode()
-    def maps_of_chunk() -> Tensor:
-        frames = torch.stack(new)
-        with nullcontext() if autocast is None else torch.autocast(frames.device.type, dtype=autocast):
-            z2, z1 = encoder(frames, starts)
-            maps = net.decode(z2.all(), z1.all(), (frames.shape[1], frames.shape[2]))
-        maps = maps.reshape(len(starts), net.maps, *maps.shape[-2:])
-        new.clear()
-        starts.clear()
+    def __init__(
+        self,
+        net: TASEDNet,
+        upload: Callable[[list[Tensor]], Tensor] = torch.stack,
+        decode: Callable[..., Tensor] | None = None,
+        batch: int = 0,
+    ) -> None:
+        self.maps, self.upload, self.decode, self.batch = net.maps, upload, decode or net.decode, batch
+        self.encoder = ReusingEncoder(net)
+        self.start: int | None = None
+
+    def __call__(self, windows: Sequence[Window[Tensor]]) -> Tensor:
+        """The network's maps of the next windows, (windows, maps, H, W).
+
+        Parameters
+        ----------
+        windows
+            Clips of frames (H, W, 3); each is as many frames later than the one before it as maps are taken from it.
+        """
+        new: list[Tensor] = []
+        starts: list[int] = []
+        for clip, taken in windows:
+            self.start, moved = (0, len(clip)) if self.start is None else (self.start + len(taken), len(taken))
+            new += clip[len(clip) - moved :]
+            starts.append(self.start)
+        frames = self.upload(new)
+        z2, z1 = (padded(maps.all(), self.batch) for maps in self.encoder(frames, starts))
+        maps = self.decode(z2, z1, (frames.shape[1], frames.shape[2]))[: len(starts)]
+        return maps.reshape(len(starts), self.maps, *maps.shape[-2:])
+
+
+def padded(maps: Tensor, batch: int) -> Tensor:
+    """The maps of at least `batch` windows; those that are made up are zero."""
+    missing = batch - len(maps)
+    if missing <= 0:
         return maps
-
-    for clip, taken in windows:
-        if start is None:
-            start = 0
-            new += clip
-        else:
-            start += len(taken)
-            new += clip[len(clip) - len(taken) :]
-        starts.append(start)
-        if len(starts) == chunk:
-            yield from maps_of_chunk()
-    if starts:
-        yield from maps_of_chunk()
+    slices = slices_of(maps)
+    return clips_of(torch.cat([slices, slices.new_zeros((missing, *slices.shape[1:]))]))
