@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .video import RGB, VideoFrame
+from .frames import RGB, VideoFrame
 
 Map = NDArray[np.float32]  # (h, w), from 0 to 1
 
