@@ -22,7 +22,7 @@ import av.error
 import numpy as np
 
 from .color import to_rgb
-from .frames import MAX_PIXELS, RGB, VideoError, VideoFrame, VideoInfo, VideoReader, VideoWarning, too_large
+from .frames import MAX_PIXELS, RGB, VideoError, VideoFrame, VideoInfo, VideoReader, VideoWarning
 from .images import RATE, SUFFIXES, ImagesReader, image_files
 from .writing import video_writer, whole_file, write_image
 
@@ -145,10 +145,9 @@ class PyAVReader(VideoReader):
             self._container.close()
             raise VideoError(f"{self.source}: holds no video stream")
         self._stream = self._container.streams.video[0]
-        width, height = self._stream.width, self._stream.height
-        if too_large(width, height):
+        if not (self._stream.width and self._stream.height):
             self._container.close()
-            raise VideoError(f"{self.source}: announces frames of {width}x{height} pixels, which is too large")
+            raise VideoError(f"{self.source}: announces no size of its frames, or an absurd one")
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change midway
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
@@ -239,8 +238,8 @@ def _opened(source: str | os.PathLike[str], shown: str) -> av.container.InputCon
         if not os.path.exists(location):
             raise VideoError(f"{shown}: no such file")
     try:
-        options = {"max_pixels": str(MAX_PIXELS)}
-        return av.open(location, options=options, timeout=TIMEOUT if remote else None)
+        limit = {"max_pixels": str(MAX_PIXELS)}  # FFmpeg leaves out a larger size
+        return av.open(location, options=limit, timeout=TIMEOUT if remote else None)
     except PermissionError:
         raise VideoError(f"{shown}: no permission to read it") from None
     except (av.error.FFmpegError, EOFError) as error:

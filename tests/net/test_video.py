@@ -494,17 +494,15 @@ def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ absurd sizes
 
 
-@pytest.mark.parametrize(
-    ("side", "message"), [(9000, "announces frames of 9000x9000 pixels"), (100_000, "no frame of it can be decoded")]
-)
-def test_a_header_that_announces_an_absurd_size_is_refused(tmp_path: Path, side: int, message: str) -> None:
+@pytest.mark.parametrize("side", [9000, 100_000])
+def test_a_header_that_announces_an_absurd_size_is_refused(tmp_path: Path, side: int) -> None:
     file = encode(tmp_path / "a.avi", [quadrants()], "rawvideo", "bgr24")
     data = bytearray(file.read_bytes())
     header = data.index(b"strf") + 8  # BITMAPINFOHEADER
     data[header + 4 : header + 12] = side.to_bytes(4, "little") * 2
     file.write_bytes(data)
-    with pytest.raises(VideoError, match=message):
-        read(file)
+    with pytest.raises(VideoError, match="announces no size of its frames, or an absurd one"):
+        PyAVReader(file)
 
 
 def test_a_stream_that_grows_absurdly_midway_is_cut_off(tmp_path: Path) -> None:
