@@ -106,7 +106,3 @@ class VideoReader(ABC):
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def too_large(width: int, height: int) -> bool:
-    return width * height > MAX_PIXELS

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from .frames import RGB, VideoError, VideoFrame, VideoReader, VideoWarning, too_large
+from .frames import MAX_PIXELS, RGB, VideoError, VideoFrame, VideoReader, VideoWarning
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 RATE = Fraction(25)
@@ -101,7 +101,7 @@ def _check_sizes(files: Sequence[Path]) -> None:
         try:
             with _opened(file) as image:
                 width, height = image.size
-                if too_large(width, height):
+                if width * height > MAX_PIXELS:
                     raise VideoError(f"{file}: {width}x{height} pixels are too many for a frame")
                 # PNG may have it after the pixels, where Pillow would decode them all to find it.
                 known = image.format != "PNG" or "exif" in image.info
@@ -117,7 +117,9 @@ def _check_sizes(files: Sequence[Path]) -> None:
 
 def _opened(file: Path) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes, which are judged by `too_large`, and of EXIF data that is not whole
+        warnings.simplefilter(
+            "ignore"
+        )  # of sizes, which are judged by `_check_sizes`, and of EXIF data that is not whole
         try:
             return Image.open(file)
         except Image.DecompressionBombError:

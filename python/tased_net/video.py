@@ -156,7 +156,7 @@ class PyAVReader(VideoReader):
         self.expected_frames = self._stream.frames or self._frames_by_duration()
         # What has no end in sight may not begin at the same place when it is opened once more.
         if self._container.streams.audio and path != STDIN and (self._container.duration or 0) > 0:
-            self.sound = os.fspath(path)
+            self.sound = os.fspath(path) if is_url(path) else os.path.abspath(path)
 
     def __iter__(self) -> Iterator[VideoFrame]:
         return self.frames()
@@ -202,7 +202,7 @@ class PyAVReader(VideoReader):
             for packet in self._container.demux():  # of all streams, to see how far the file goes
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base))
-                if packet.stream_index == self._stream.index:
+                if packet.stream.index == self._stream.index:  # an empty packet's own index is always 0
                     packets += packet.size > 0
                     yield packet
         except (av.error.FFmpegError, EOFError, IndexError):  # IndexError: PyAV, where damage looks like new streams

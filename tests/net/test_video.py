@@ -359,6 +359,20 @@ def test_times_of_a_variable_rate_survive_frames_that_are_stored_out_of_order(tm
     assert [round((frame.image.mean() - 30) / 4) for frame in frames] == list(range(10))
 
 
+def test_a_whole_file_with_sound_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream, sound = container.add_stream("libx264", rate=10), container.add_stream("flac", rate=8000, layout="mono")
+        assert isinstance(stream, av.VideoStream)
+        assert isinstance(sound, av.AudioStream)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), "s16", "mono")
+        silence.sample_rate = 8000
+        container.mux([*sound.encode(silence), *sound.encode(None), *stream.encode(None)])
+    assert len(read(tmp_path / "a.mkv")) == 5  # a warning would be an error
+
+
 # ----------------------------------------------------------------------------------------------------------------- colours
 
 BT601, BT709, BT2020 = 5, 1, 9  # matrices, and the last two primaries as well (ISO/IEC 23091-2)
