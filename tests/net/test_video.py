@@ -368,7 +368,7 @@ def test_a_whole_file_with_sound_is_not_taken_for_damaged(tmp_path: Path) -> Non
         for number in range(5):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), "s16", "mono")
-        silence.sample_rate = 8000
+        silence.sample_rate, silence.pts = 8000, 0
         container.mux([*sound.encode(silence), *sound.encode(None), *stream.encode(None)])
     assert len(read(tmp_path / "a.mkv")) == 5  # a warning would be an error
 
@@ -396,7 +396,8 @@ def encode_tagged(
     by = BT709 if matrix == UNSPECIFIED and picture.height > 576 else BT601 if matrix == UNSPECIFIED else matrix
     picture = picture.reformat(format=pix_fmt, dst_colorspace=by, dst_color_range=2 if full else 1)
     picture.colorspace, picture.color_trc, picture.color_primaries = matrix, transfer, primaries
-    options = {"x265-params": "log-level=none:lossless=1"} if codec == "libx265" else {}
+    picture.pts, picture.time_base = 0, Fraction(1, 10)
+    options = {"x265-params": "log-level=none:lossless=1:bframes=0"} if codec == "libx265" else {}
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=10, options=options)
         assert isinstance(stream, av.VideoStream)
