@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+from typing import IO, TYPE_CHECKING, ClassVar, Generic, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -291,6 +291,7 @@ class PreviewWriter(FileWriter):
     A longer video is shown in time lapse, its frames spread evenly.
     """
 
+    kind: ClassVar[str]  # as Pillow calls it
     width: ClassVar[int] = 480
     seconds: ClassVar[int] = 8
     rate: ClassVar[int] = 12
@@ -315,33 +316,32 @@ class PreviewWriter(FileWriter):
         pictures = self._sample.pick(math.ceil(duration * self.rate))
         first, *rest = self._images(pictures)
         delay = max(20, round(1000 * duration / len(pictures)))
-        first.save(
-            self._path,
-            self.suffix[-4:].strip("."),
-            **self._options,
-            save_all=True,
-            append_images=rest,
-            duration=delay,
-            loop=0,
-        )
-
-    _options: ClassVar[dict[str, Any]] = {}
+        first.save(self._path, self.kind, save_all=True, append_images=rest, duration=delay, loop=0, quality=75)
 
     def _images(self, pictures: list[RGB]) -> list[Image.Image]:
         return [Image.fromarray(picture) for picture in pictures]
 
 
 class GifWriter(PreviewWriter):
-    """A preview as GIF, which opens everywhere."""
+    """A preview as GIF, which opens everywhere.
+
+    All frames share 256 colours and are not dithered: both together would only flicker and take more bytes.
+    """
 
     suffix = "_saliency.gif"
+    kind = "GIF"
+
+    def _images(self, pictures: list[RGB]) -> list[Image.Image]:
+        some = Image.fromarray(np.concatenate([picture[::2, ::2] for picture in pictures[::4]]))
+        palette = some.quantize(256, Image.Quantize.FASTOCTREE)
+        return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in super()._images(pictures)]
 
 
 class WebpWriter(PreviewWriter):
     """A preview as animated WebP: smaller and in all colours."""
 
     suffix = "_saliency.webp"
-    _options: ClassVar[dict[str, Any]] = {"quality": 75, "method": 4}
+    kind = "WEBP"
 
 
 class ContactSheetWriter(FileWriter):
