@@ -2,118 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
 import zipfile
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from contextlib import ExitStack
+from abc import abstractmethod
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import IO, ClassVar
 
 import numpy as np
 from PIL import Image
 
 from .frames import RGB, VideoFrame, VideoInfo
+from .output import EvenSample, FileWriter, Writer, given
 from .render import Map, contact_sheet, heat, overlay, reduced
+from .report import ReportWriter
 from .style import Style
 from .writing import video_writer, whole_file, write_image
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
 MAX_WIDTH = 4096  # of a video: beyond it many players and hardware decoders give up
-
-Item = TypeVar("Item")
-
-
-class Writer(ABC):
-    """Takes a video's frames and maps in turn; a context manager that closes at its end, and aborts at an exception.
-
-    Parameters
-    ----------
-    target
-        The file or folder. Missing folders on the way to it are made.
-    video
-        What is known of the video beforehand.
-    style
-        How maps are shown.
-
-    Attributes
-    ----------
-    suffix
-        What a file's name adds to the video's, "" for a folder.
-    needs_images
-        Whether `write` looks at frames' images; if not, their times are all that counts.
-    """
-
-    suffix: ClassVar[str]
-    needs_images: ClassVar[bool] = True
-
-    def __init__(self, target: Path, video: VideoInfo, style: Style) -> None:
-        self.target, self.video, self.style = target, video, style
-        (target if not self.suffix else target.parent).mkdir(parents=True, exist_ok=True)
-
-    @abstractmethod
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        """Takes one frame and its map.
-
-        Parameters
-        ----------
-        number
-            Of the frame, from 0; one after the other.
-        frame
-            The frame; may be None where `needs_images` is false, and its time then follows from the rate.
-        raw
-            The network's map, (h, w).
-        shown
-            The same as it is shown, from 0 to 1 (`Style.shown`).
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """All is written: the result takes its name."""
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Something stopped it: what cannot be gone on with vanishes."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *exception: object) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
-
-
-class FileWriter(Writer):
-    """One file; `_open` holds what it needs, and undoes it when it is stopped."""
-
-    def __init__(self, target: Path, video: VideoInfo, style: Style) -> None:
-        super().__init__(target, video, style)
-        self._open = ExitStack()
-
-    def close(self) -> None:
-        with self._open:
-            self._finish()
-
-    def abort(self) -> None:
-        stop = InterruptedError(f"{self.target}: not finished")
-        self._open.__exit__(InterruptedError, stop, None)
-
-    def _finish(self) -> None:
-        """Writes what comes at the end."""
-
-
-def _seen(frame: VideoFrame | None) -> VideoFrame:
-    if frame is None:
-        raise ValueError("this writer needs frames")
-    return frame
 
 
 # ----------------------------------------------------------------------------------------------------------------- videos
@@ -128,7 +36,7 @@ class VideoFileWriter(FileWriter):
         self._put = self._open.enter_context(file)
 
     def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        frame = _seen(frame)
+        frame = given(frame)
         self._put(replace(frame, image=self._picture(frame.image, shown)))
 
     @abstractmethod
@@ -255,57 +163,28 @@ def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 # --------------------------------------------------------------------------------------------------------------- previews
 
 
-class EvenSample(Generic[Item]):
-    """An even sample of a sequence whose length shows only at its end: every n-th, with n doubled whenever they get too many.
-
-    Parameters
-    ----------
-    most
-        That `pick` is asked for; twice as many are kept at most.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most, self._step, self._count = most, 1, 0
-        self._kept: list[Item] = []
-
-    def offer(self, make: Callable[[], Item]) -> None:
-        """The next of the sequence, which is made only if it is kept."""
-        if self._count % self._step == 0:
-            if len(self._kept) == 2 * self._most:
-                self._kept = self._kept[::2]
-                self._step *= 2
-            if self._count % self._step == 0:
-                self._kept.append(make())
-        self._count += 1
-
-    def pick(self, number: int) -> list[Item]:
-        """At most `number` of them, spread over all."""
-        kept = len(self._kept)
-        number = min(number, kept)
-        return [self._kept[(2 * index + 1) * kept // (2 * number)] for index in range(number)]
-
-
 class PreviewWriter(FileWriter):
-    """A short animated image of the overlay: at most 480 pixels wide, 8 seconds, 12 frames a second.
+    """A short animated image of the overlay: at most 480 pixels wide, 8 seconds and 96 frames.
 
-    A longer video is shown in time lapse, its frames spread evenly.
+    A longer video is shown in time lapse, its frames spread evenly. Of 8 seconds a GIF takes some 5 MB, a WebP 1 MB.
     """
 
     kind: ClassVar[str]  # as Pillow calls it
     width: ClassVar[int] = 480
     seconds: ClassVar[int] = 8
-    rate: ClassVar[int] = 12
+    rate: ClassVar[int] = 12  # frames a second
 
     def __init__(self, target: Path, video: VideoInfo, style: Style) -> None:
         super().__init__(target, video, style)
         self._path = self._open.enter_context(whole_file(target))
-        self._sample: EvenSample[RGB] = EvenSample(self.seconds * self.rate)
+        step = max(1, round(video.rate / self.rate))
+        self._sample: EvenSample[RGB] = EvenSample(self.seconds * self.rate, video.expected_frames, step)
         self._first = self._last = Fraction(0)
 
     def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        seen = _seen(frame)
-        self._first, self._last = (seen.time if number == 0 else self._first), seen.time
-        self._sample.offer(lambda: self._picture(seen, shown))
+        full = given(frame)
+        self._first, self._last = (full.time if number == 0 else self._first), full.time
+        self._sample.offer(lambda: self._picture(full, shown))
 
     def _picture(self, frame: VideoFrame, shown: Map) -> RGB:
         small = reduced(frame.image, self.width, frame.pixel_aspect)
@@ -313,9 +192,8 @@ class PreviewWriter(FileWriter):
 
     def _finish(self) -> None:
         duration = min(float(self._last - self._first + 1 / self.video.rate), self.seconds)
-        pictures = self._sample.pick(math.ceil(duration * self.rate))
-        first, *rest = self._images(pictures)
-        delay = max(20, round(1000 * duration / len(pictures)))
+        first, *rest = self._images(self._sample.kept)
+        delay = max(20, round(1000 * duration / (1 + len(rest))))
         first.save(self._path, self.kind, save_all=True, append_images=rest, duration=delay, loop=0, quality=75)
 
     def _images(self, pictures: list[RGB]) -> list[Image.Image]:
@@ -352,11 +230,11 @@ class ContactSheetWriter(FileWriter):
 
     def __init__(self, target: Path, video: VideoInfo, style: Style) -> None:
         super().__init__(target, video, style)
-        self._sample: EvenSample[tuple[VideoFrame, Map]] = EvenSample(self.scenes)
+        self._sample: EvenSample[tuple[VideoFrame, Map]] = EvenSample(4 * self.scenes, video.expected_frames)
 
     def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        seen = _seen(frame)
-        self._sample.offer(lambda: (replace(seen, image=reduced(seen.image, 832)), shown))
+        full = given(frame)
+        self._sample.offer(lambda: (replace(full, image=reduced(full.image, 832)), shown))
 
     def _finish(self) -> None:
         scenes = self._sample.pick(self.scenes)
@@ -373,4 +251,5 @@ WRITERS: dict[str, type[Writer]] = {
     "gif": GifWriter,
     "webp": WebpWriter,
     "contact-sheet": ContactSheetWriter,
+    "report": ReportWriter,
 }
