@@ -12,7 +12,7 @@ Examples
 from .clips import Clips, Place, Sample
 from .dataset import Scan, open_dataset
 from .errors import DataError
-from .layouts import LAYOUTS
+from .layouts import DATASETS
 from .videos import Split, Video
 
-__all__ = ["LAYOUTS", "Clips", "DataError", "Place", "Sample", "Scan", "Split", "Video", "open_dataset"]
+__all__ = ["DATASETS", "Clips", "DataError", "Place", "Sample", "Scan", "Split", "Video", "open_dataset"]

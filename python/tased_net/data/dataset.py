@@ -7,12 +7,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from tqdm import tqdm
 
 from .errors import DataError
-from .layouts import LAYOUTS, Found, Layout, find_videos
+from .layouts import DATASETS, Found, Layout, find_videos
 from .problems import Problem, Problems, natural
 from .seeking import VideoFile, open_video
 from .videos import ImageFiles, Source, Split, Video
@@ -71,9 +72,9 @@ class Scan:
     """
 
     def __init__(self, root: str | os.PathLike[str], name: str) -> None:
-        if name not in LAYOUTS:
-            raise ValueError(f"dataset must be one of {', '.join(map(repr, LAYOUTS))}, got {name!r}")
-        self.root, self.name, self._layout = Path(root), name, LAYOUTS[name]
+        if name not in DATASETS:
+            raise ValueError(f"dataset must be one of {', '.join(map(repr, DATASETS))}, got {name!r}")
+        self.root, self.name, self._layout = Path(root), name, DATASETS[name]
         path = os.path.abspath(root)
         if not os.path.isdir(path):
             raise DataError(f"{root}: no such folder")
@@ -127,7 +128,8 @@ class Scan:
         there = {found.name for found in wanted}
         ranges = [numbers for part, numbers in self._layout.expected.items() if split in (part, None)]
         expected = [f"{number:04d}" for numbers in ranges for number in numbers]
-        for name in expected + ((self._listed(split) or []) if split else []):
+        listed = [self._listed(split) or []] if split else self._lists.values()
+        for name in [*expected, *chain.from_iterable(listed)]:
             if name not in there:
                 problems.add(Problem.MISSING, name)
 
@@ -150,7 +152,13 @@ def _opened(wanted: list[Found], progress: bool) -> dict[str, VideoFile | None]:
 
     with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
         opened = tqdm(
-            pool.map(try_to_open, paths), "videos", len(paths), unit="file", leave=False, disable=not progress
+            pool.map(try_to_open, paths),
+            "videos",
+            len(paths),
+            unit="file",
+            leave=False,
+            delay=0.5,
+            disable=not progress,
         )
         return dict(zip(paths, opened, strict=True))
 

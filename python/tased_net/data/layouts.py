@@ -100,7 +100,7 @@ def _untold(name: str) -> None:
 
 _DHF1K = {"train": range(1, 601), "val": range(601, 701), "test": range(701, 1001)}
 
-LAYOUTS = {
+DATASETS = {
     "dhf1k": Layout("DHF1K", _dhf1k_name, _dhf1k_split, _DHF1K, 1, ("test",)),
     "hollywood2": Layout("Hollywood-2", _any_name, _hollywood2_split, {}),
     "ucfsports": Layout("UCF-Sports", _any_name, _untold, {}),
