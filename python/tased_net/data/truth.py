@@ -19,7 +19,7 @@ Density: TypeAlias = NDArray[np.float32]  # (H, W)
 Fixations: TypeAlias = NDArray[np.bool_]  # (H, W)
 
 # What Pillow and scipy raise for files that are damaged or of another kind.
-_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, NotImplementedError)
+_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, scipy.io.matlab.MatReadError)
 
 
 def read_image(path: str) -> RGB:
