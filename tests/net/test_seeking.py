@@ -21,7 +21,7 @@ import pytest
 
 from net.layouts import encode, picture
 from tased_net.data import DataError, cache, seeking
-from tased_net.data.seeking import VideoFile, open_video
+from tased_net.data.seeking import VideoFile, open_file
 from tased_net.video import RGB, PyAVReader
 
 FRAMES = 48
@@ -145,7 +145,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @pytest.mark.parametrize("name", MAKERS)
 def test_any_frame_is_the_one_that_decoding_in_turn_gives(name: str, made: Any) -> None:
     file, frames = made(name)
-    video = open_video(str(file))
+    video = open_file(str(file))
     assert len(video.index) == len(frames) > 20
     wanted = [*range(len(frames)), *random.Random(name).choices(range(len(frames)), k=40)]
     for number in wanted[len(frames) :]:
@@ -157,7 +157,7 @@ def test_any_frame_is_the_one_that_decoding_in_turn_gives(name: str, made: Any) 
 @pytest.mark.parametrize("name", sorted(set(MAKERS) - {"program_stream.mpg", "refreshed_bit_by_bit.mp4"}))
 def test_decoding_starts_at_the_key_frame_before(name: str, made: Any, starts: list[int]) -> None:
     file, frames = made(name)
-    video = open_video(str(file))
+    video = open_file(str(file))
     starts.clear()
     list(video.images([len(frames) - 1]))
     assert len(starts) == 1
@@ -166,7 +166,7 @@ def test_decoding_starts_at_the_key_frame_before(name: str, made: Any, starts: l
 
 def test_a_dense_clip_is_decoded_once(made: Any, starts: list[int]) -> None:
     file, frames = made("open_gop.mp4")
-    video = open_video(str(file))
+    video = open_file(str(file))
     for image, frame in zip(
         video.images([*range(10, 42), 41, 41]), [*frames[10:42], frames[41], frames[41]], strict=True
     ):
@@ -176,13 +176,13 @@ def test_a_dense_clip_is_decoded_once(made: Any, starts: list[int]) -> None:
 
 def test_far_frames_are_sought_and_near_ones_decoded_on_to(made: Any, starts: list[int]) -> None:
     file, _ = made("open_gop.mp4")
-    list(open_video(str(file)).images([2, 5, 40, 42, 3]))
+    list(open_file(str(file)).images([2, 5, 40, 42, 3]))
     assert starts == [-1, 36, -1]
 
 
 def test_the_rate_and_the_size_are_those_of_the_file(made: Any) -> None:
-    assert open_video(str(made("plain.avi")[0])).rate() == Fraction(30)
-    assert open_video(str(made("turned.mp4")[0])).size() == (64, 48)
+    assert open_file(str(made("plain.avi")[0])).rate() == Fraction(30)
+    assert open_file(str(made("turned.mp4")[0])).size() == (64, 48)
 
 
 def chunk(data: bytearray, number: int) -> int:
@@ -201,7 +201,7 @@ def test_a_damaged_frame_is_an_error_for_itself_alone(made: Any, tmp_path: Path)
     data[start + 8 : start + 8 + size] = bytes(size)
     damaged = tmp_path / "damaged.avi"
     damaged.write_bytes(data)
-    video = open_video(str(damaged))
+    video = open_file(str(damaged))
     images = video.images(range(18, 24))
     for number in (18, 19):
         assert np.array_equal(next(images), frames[number])
@@ -216,7 +216,7 @@ def test_a_file_of_which_nothing_can_be_decoded_is_refused(made: Any, tmp_path: 
     data[start + 8 : data.rindex(b"idx1")] = bytes(data.rindex(b"idx1") - start - 8)
     (tmp_path / "empty.avi").write_bytes(data)
     with pytest.raises(DataError, match=r"empty\.avi: no frame of it can be decoded"):
-        open_video(str(tmp_path / "empty.avi"))
+        open_file(str(tmp_path / "empty.avi"))
 
 
 def test_damage_before_a_key_frame_does_not_reach_beyond_it(made: Any, tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_damage_before_a_key_frame_does_not_reach_beyond_it(made: Any, tmp_path:
         data[start + 12 : start + 40] = bytes(28)
     damaged = tmp_path / "damaged.avi"
     damaged.write_bytes(data)
-    video = open_video(str(damaged))
+    video = open_file(str(damaged))
     assert len(video.index) == len(frames)
     assert np.array_equal(next(iter(video.images([40]))), frames[40])
 
@@ -236,7 +236,7 @@ def test_packets_that_only_claim_to_be_key_frames_are_not_started_from(tmp_path:
     file = encode(tmp_path / "claims.mp4", pictures())
     file.write_bytes(file.read_bytes().replace(b"stss", b"free"))  # without a table of key frames all are
     frames = in_turn(file)
-    video = open_video(str(file))
+    video = open_file(str(file))
     assert len(video.index.keys) == FRAMES - 1
     for number in (20, 47, 30):
         assert np.array_equal(next(iter(video.images([number]))), frames[number])
@@ -245,7 +245,7 @@ def test_packets_that_only_claim_to_be_key_frames_are_not_started_from(tmp_path:
 
 def test_an_open_file_is_closed_with_its_last_use(made: Any) -> None:
     """Not by the garbage collector, which in a forked worker would free what belongs to the process before it."""
-    video = open_video(str(made("open_gop.mp4")[0]))
+    video = open_file(str(made("open_gop.mp4")[0]))
     gc.collect()
     gc.disable()
     try:
@@ -269,7 +269,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes | None, mess
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.avi: {message}"):
-        open_video(str(file))
+        open_file(str(file))
 
 
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
@@ -279,7 +279,7 @@ def test_sound_alone_is_refused(tmp_path: Path) -> None:
         sound.setframerate(8000)
         sound.writeframes(bytes(8000))
     with pytest.raises(DataError, match="holds no video stream"):
-        open_video(str(tmp_path / "a.avi"))
+        open_file(str(tmp_path / "a.avi"))
 
 
 # -------------------------------------------------------------------------------------------------------------- the cache
@@ -305,19 +305,19 @@ def same(one: VideoFile, other: VideoFile) -> bool:
 
 def test_a_file_is_gone_through_once(tmp_path: Path, indexed: list[str]) -> None:
     file = encode(tmp_path / "a.avi", pictures(), b_frames=2)
-    first = open_video(str(file))
-    assert same(open_video(str(file)), first)
+    first = open_file(str(file))
+    assert same(open_file(str(file)), first)
     assert same(pickle.loads(pickle.dumps(first)), first)
     assert indexed == ["a.avi"]
 
 
 def test_a_file_that_changed_is_gone_through_again(tmp_path: Path, indexed: list[str]) -> None:
     file = encode(tmp_path / "a.avi", pictures(30))
-    assert len(open_video(str(file)).index) == 30
+    assert len(open_file(str(file)).index) == 30
     encode(file, pictures(20))
-    assert len(open_video(str(file)).index) == 20
+    assert len(open_file(str(file)).index) == 20
     os.utime(file, ns=(1, 1))
-    open_video(str(file))
+    open_file(str(file))
     assert indexed == ["a.avi"] * 3
 
 
@@ -328,16 +328,16 @@ def test_a_damaged_cache_is_not_used(
     tmp_path: Path, own_cache: Path, indexed: list[str], caplog: pytest.LogCaptureFixture, content: str
 ) -> None:
     file = encode(tmp_path / "a.avi", pictures(20))
-    first = open_video(str(file))
+    first = open_file(str(file))
     (entry,) = (own_cache / "tased-net").rglob("*.json")
     version = f"[{file.stat().st_size},{file.stat().st_mtime_ns}]"
     entry.write_text(content.replace("PATH", str(file)).replace('"VERSION"', version))
     with caplog.at_level(logging.DEBUG, "tased_net.data"):
-        assert same(open_video(str(file)), first)
+        assert same(open_file(str(file)), first)
     assert indexed == ["a.avi", "a.avi"]
     assert "is not used" in caplog.text
     assert all(record.levelno == logging.DEBUG for record in caplog.records)
-    assert same(open_video(str(file)), first)
+    assert same(open_file(str(file)), first)
     assert len(indexed) == 2  # written anew
 
 
@@ -348,7 +348,7 @@ def test_a_cache_that_cannot_be_written_does_no_harm(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "taken"))
     file = encode(tmp_path / "a.avi", pictures(20))
     with caplog.at_level(logging.DEBUG, "tased_net.data"):
-        assert len(open_video(str(file)).index) == 20
+        assert len(open_file(str(file)).index) == 20
     assert "is not written" in caplog.text
 
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..video import RGB
+from ..frames import RGB
 from .errors import DataError
 from .truth import Density, Fixations
 from .videos import Split

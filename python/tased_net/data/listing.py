@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..images import SUFFIXES
 from .cache import cached, keep
 from .errors import DataError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
 MATLAB = (".mat",)
 
@@ -120,7 +120,7 @@ def list_folder(path: str) -> Folder:
     matrices: list[str] = []
     videos: list[str] = []
     folders: list[str] = []
-    kinds = ((IMAGES, images), (MATLAB, matrices), (VIDEOS, videos))
+    kinds = ((SUFFIXES, images), (MATLAB, matrices), (VIDEOS, videos))
     of_suffix = {suffix[1:]: names for suffixes, names in kinds for suffix in suffixes}
     try:
         with os.scandir(path) as entries:

@@ -22,10 +22,11 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from ..video import RGB
+from ..color import to_rgb
+from ..frames import RGB, VideoError
+from ..video import PyAVReader
 from .cache import cached, keep, log
 from .errors import DataError
 
@@ -143,7 +144,6 @@ def _decoded(path: str, index: VideoIndex, key: KeyFrame | None) -> Iterator[tup
     number_of = {packet: frame for frame, packet in enumerate(index.packets.tolist())}
     with opened(path) as (container, stream):
         size = stream.width, stream.height  # a stream may change its size midway
-        reformatter = VideoReformatter()
         packets = _from_key(container, stream, index, key) if key is not None else None
         if packets is None:
             packets = enumerate(_packets(container, stream))
@@ -154,13 +154,15 @@ def _decoded(path: str, index: VideoIndex, key: KeyFrame | None) -> Iterator[tup
                     return
                 waiting = None
             if waiting is None and packet in number_of:  # frames before the key frame lack what they refer to
-                yield number_of[packet], partial(_picture, frame, size, reformatter)
+                yield number_of[packet], partial(_picture, path, frame, size)
 
 
-def _picture(frame: av.VideoFrame, size: tuple[int, int], reformatter: VideoReformatter) -> RGB:
+def _picture(path: str, frame: av.VideoFrame, size: tuple[int, int]) -> RGB:
     """The frame as `video.PyAVReader` gives it."""
-    image = reformatter.reformat(frame, *size, "rgb24", threads=1).to_ndarray()
-    return np.ascontiguousarray(np.rot90(image, round(frame.rotation / 90) % 4), np.uint8)
+    try:
+        return np.ascontiguousarray(np.rot90(to_rgb(frame, *size), round(frame.rotation / 90) % 4))
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path}: frames of format {frame.format.name} cannot be brought to RGB") from error
 
 
 def _from_key(
@@ -218,25 +220,18 @@ def _position(packet: av.Packet[Any]) -> int:
 def opened(path: str) -> Iterator[tuple[Any, av.VideoStream]]:
     """A file's container and its first video stream. One thread decodes: workers are many, and clips short."""
     try:
-        container = av.open(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: no permission to read it") from None
-    except _DAMAGE as error:
-        raise DataError(f"{path}: not a video, or damaged at its beginning") from error
-    with container:
-        if not container.streams.video:
-            raise DataError(f"{path}: holds no video stream")
-        stream = container.streams.video[0]
-        stream.codec_context.thread_count = 1
-        yield container, stream
+        reader = PyAVReader(path)
+    except VideoError as error:
+        raise DataError(str(error)) from error
+    with reader:
+        reader._stream.codec_context.thread_count = 1
+        yield reader._container, reader._stream
 
 
 # --------------------------------------------------------------------------------------------------------------- indexing
 
 
-def open_video(path: str) -> VideoFile:
+def open_file(path: str) -> VideoFile:
     """Finds out where the frames of a file are, or reads it from the cache.
 
     Raises
