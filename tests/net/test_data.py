@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from fractions import Fraction
@@ -250,12 +251,28 @@ def test_what_is_missing_is_counted_by_kind(tmp_path: Path) -> None:
     ]
     assert split.videos[0].fixations(0) is None
     assert split.videos[1].gaps == (2,)
-    with pytest.raises(DataError, match="0007: frame 3 lacks its image or a part of its truth"):
+    with pytest.raises(DataError, match="0007/maps: has no file with the number 3"):
         split.videos[1].density(2)
-    with pytest.raises(DataError, match="0007: frame 3 lacks"):
-        split.videos[1].images([1, 2])
+    images = split.videos[1].images([1, 2])
+    assert np.array_equal(next(images), picture(6, 1))
+    with pytest.raises(DataError, match="0007/images: has no file with the number 3"):
+        next(images)
     with pytest.raises(DataError, match=r"is not complete: 1 video has no frames and is left out: 0006; 4 videos have"):
         open_dataset(tmp_path, "folder", strict=True)
+
+
+def test_frames_without_all_of_their_truth_are_still_frames_of_clips(tmp_path: Path) -> None:
+    write_clips(tmp_path, {"street": (10, SIZE)})
+    for number in (2, 3, 5):
+        (tmp_path / "street" / "fixation" / f"{number:04d}.png").unlink()
+    split = open_dataset(tmp_path, "folder")
+    (video,) = split.videos
+    assert (video.length, video.gaps) == (10, (1, 2, 4))
+    assert video.density(1) is not None
+    clips = Clips(split, 4, SIZE)
+    assert clips.clip(0, 0).fixations.any()
+    with pytest.raises(DataError, match="street/fixation: has no file with the number 5"):
+        clips.clip(0, 1)
 
 
 def test_video_files_that_are_damaged_are_told(tmp_path: Path) -> None:
@@ -351,6 +368,16 @@ def test_every_numbered_file_of_a_series_has_its_path(listed: list[str]) -> None
             by_number.setdefault(int(digits[-1]), name)
     assert found.numbers() == set(by_number)
     assert {found.path(number) for number in by_number} == {f"folder/{name}" for name in by_number.values()}
+
+
+@pytest.mark.parametrize("name", ["{}_v2.png", "64x36_{}_v2.png", "{}_7_640x360.png"])
+def test_a_number_that_is_the_same_in_all_names_is_not_the_frame(name: str) -> None:
+    found = series("folder", [name.format(f"{number:03d}") for number in (1, 2, 4)])
+    assert found is not None
+    assert found.numbers() == {1, 2, 4}
+    assert found.path(4) == "folder/" + name.format("004")
+    with pytest.raises(DataError, match="folder: has no file with the number 3"):
+        found.path(3)
 
 
 def test_files_without_a_number_are_no_series() -> None:
@@ -625,3 +652,29 @@ def test_the_command_refuses_what_is_no_dataset(tmp_path: Path, capsys: pytest.C
     )
     with pytest.raises(DataError):
         cli.main(["data", str(tmp_path), "--dataset", "folder", "--debug"])
+
+
+# --------------------------------------------------------------------------------------------------------------- the docs
+
+DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+
+
+def test_the_python_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (block,) = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
+    write_clips(tmp_path / "mine", {"park": (24, SIZE), "street": (3, SIZE), "market": (1, SIZE)})
+    (tmp_path / "mine" / "train.txt").write_text("park\nstreet\n")
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, Any] = {"__name__": "docs"}
+    exec(compile(block, "docs/data.md", "exec"), scope)
+    assert scope["name"] == "park:3"
+    assert scope["clip"].shape == (3, 8, 224, 384)
+
+
+def test_the_command_prints_what_the_docs_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lengths = {**dict.fromkeys(range(1, 13), 12), 601: 30, 602: 25, 701: 20}
+    write_dhf1k(tmp_path, lengths, size=(4, 6))
+    for number in (3, 7, 8):
+        shutil.rmtree(tmp_path / "annotation" / f"{number:04d}" / "maps")
+    shutil.rmtree(tmp_path / "annotation" / "0602" / "fixation")
+    assert cli.main(["data", str(tmp_path), "--dataset", "dhf1k"]) == 0
+    assert f"```\n{capsys.readouterr().out}```" in DOCS
