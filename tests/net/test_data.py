@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 import shutil
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -218,6 +219,18 @@ def test_splits_of_a_plain_folder_are_folders_or_lists(tmp_path: Path) -> None:
         open_dataset(tmp_path, "folder", "night")
 
 
+def test_a_list_of_videos_without_truth_stands_beside_one_with_truth(tmp_path: Path) -> None:
+    write_clips(tmp_path, OWN)
+    for kind in ("maps", "fixation"):
+        shutil.rmtree(tmp_path / "park" / kind)
+    (tmp_path / "train.txt").write_text("street\nmarket 2\n")
+    (tmp_path / "test.txt").write_text("park\n")
+    assert names(open_dataset(tmp_path, "folder")) == ["market 2", "park", "street"]
+    (tmp_path / "train.txt").write_text("street\nmarket 2\npark\n")
+    (tmp_path / "test.txt").unlink()
+    assert names(open_dataset(tmp_path, "folder")) == ["market 2", "street"]
+
+
 # --------------------------------------------------------------------------------------------------------------- problems
 
 
@@ -304,6 +317,23 @@ def test_a_decoder_may_give_one_frame_more_than_the_truth_has(tmp_path: Path) ->
     assert split.videos[0].length == 18
 
 
+def test_ctrl_c_does_not_wait_for_the_other_video_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(40):
+        (tmp_path / f"{number}.avi").touch()
+    gone_through: list[str] = []
+
+    def stopped_at_once(path: str) -> None:
+        if path.endswith("/0.avi"):
+            raise KeyboardInterrupt
+        gone_through.append(path)
+        time.sleep(0.02)
+
+    monkeypatch.setattr("tased_net.data.dataset.open_file", stopped_at_once)
+    with pytest.raises(KeyboardInterrupt):
+        open_dataset(tmp_path, "folder")
+    assert len(gone_through) < 20
+
+
 def test_folders_that_hold_no_dataset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="nowhere: no such folder"):
         open_dataset(tmp_path / "nowhere", "dhf1k")
@@ -338,6 +368,19 @@ def test_a_folder_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeyp
         save(tmp_path / "street" / kind / "0004.png", density(0, 3))
     assert open_dataset(tmp_path, "folder").videos[0].length == 4
     assert len(read) == 8
+
+
+@pytest.mark.parametrize("value", ["null", "[]", '{"PATH": 1}', '{"PATH": [TIME, {"images": {}}]}'])
+def test_a_damaged_cache_of_folders_is_not_used(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    monkeypatch.setattr("tased_net.data.listing._JUST_CHANGED", 0)
+    write_clips(tmp_path, {"street": (3, SIZE)})
+    first = open_dataset(tmp_path, "folder")
+    (entry,) = (own_cache / "tased-net").rglob("*.json")
+    value = value.replace("PATH", str(tmp_path)).replace("TIME", str(tmp_path.stat().st_mtime_ns))
+    entry.write_text(f'{{"path": "{tmp_path}", "value": {value}}}')
+    assert open_dataset(tmp_path, "folder") == first
 
 
 def test_a_folder_that_changed_just_now_is_read_again(tmp_path: Path) -> None:
