@@ -272,6 +272,20 @@ def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes | None, mess
         open_file(str(file))
 
 
+def test_titles_of_another_encoding_do_no_harm(made: Any, tmp_path: Path) -> None:
+    file, frames = made("plain.avi")
+    data = file.read_bytes()
+    assert b"Lavf" in data  # the name of the program that wrote it
+    (tmp_path / "a.avi").write_bytes(data.replace(b"Lavf", b"\xe9avf"))
+    assert len(open_file(str(tmp_path / "a.avi")).index) == len(frames)
+
+
+def test_a_codec_that_nobody_knows_is_refused(made: Any, tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(made("plain.avi")[0].read_bytes().replace(b"FMP4", b"ZZZZ"))
+    with pytest.raises(DataError, match=r"a\.avi: holds no video stream that can be decoded"):
+        open_file(str(tmp_path / "a.avi"))
+
+
 def test_sound_alone_is_refused(tmp_path: Path) -> None:
     with wave.open(str(tmp_path / "a.avi"), "wb") as sound:
         sound.setnchannels(1)

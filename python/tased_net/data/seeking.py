@@ -25,8 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..color import to_rgb
-from ..frames import RGB, VideoError
-from ..video import PyAVReader
+from ..frames import MAX_PIXELS, RGB
 from .cache import cached, keep, log
 from .errors import DataError
 
@@ -219,13 +218,20 @@ def _position(packet: av.Packet[Any]) -> int:
 @contextmanager
 def opened(path: str) -> Iterator[tuple[Any, av.VideoStream]]:
     """A file's container and its first video stream. One thread decodes: workers are many, and clips short."""
+    limit = {"max_pixels": str(MAX_PIXELS)}
     try:
-        reader = PyAVReader(path)
-    except VideoError as error:
-        raise DataError(str(error)) from error
-    with reader:
-        reader._stream.codec_context.thread_count = 1
-        yield reader._container, reader._stream
+        container = av.open(path, options=limit, metadata_errors="replace")  # titles may be of any encoding
+    except PermissionError:
+        raise DataError(f"{path}: no permission to read it") from None
+    except _DAMAGE as error:
+        raise DataError(f"{path}: not a video, or damaged at its beginning") from error
+    with container:
+        stream = next(iter(container.streams.video), None)
+        if stream is None or stream.codec_context is None or not (stream.width and stream.height):
+            raise DataError(f"{path}: holds no video stream that can be decoded")
+        stream.codec_context.options = limit  # the size may change midway
+        stream.codec_context.thread_count = 1
+        yield container, stream
 
 
 # --------------------------------------------------------------------------------------------------------------- indexing
