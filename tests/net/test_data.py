@@ -454,6 +454,21 @@ def matrices(**named: Any) -> Callable[[Path], object]:
     return lambda file: scipy.io.savemat(file, named)
 
 
+def torn(file: Path) -> None:
+    """A compressed matrix, damaged in its middle."""
+    save(file, POINTS)
+    data = bytearray(file.read_bytes())
+    data[150:160] = bytes(10)
+    file.write_bytes(data)
+
+
+def misplaced(file: Path) -> None:
+    """A sparse matrix with a point outside of it."""
+    matrix = scipy.sparse.csc_matrix(np.eye(4))
+    matrix.indices[2] = 10**6
+    scipy.io.savemat(file, {"I": matrix})
+
+
 POINTS = np.zeros(SIZE, np.uint8)
 POINTS[3, 5] = POINTS[35, 63] = 1
 
@@ -504,7 +519,10 @@ def test_maps_are_read_as_the_grey_value_over_the_highest(tmp_path: Path) -> Non
         ({"fixation_mat": lambda file: file.write_bytes(b"text")}, r"0001\.mat: damaged, or not what its name says"),
         ({"fixation_mat": matrices(a=POINTS, b=POINTS)}, r"0001\.mat: want one matrix, or one called I, found a, b"),
         ({"fixation_mat": matrices(count=3)}, r"0001\.mat: want one matrix, or one called I, found none"),
-        ({"fixation_mat": matrices(I=np.array([["a", "b"], ["c", "d"]], object))}, "I is not a matrix of numbers"),
+        ({"fixation_mat": matrices(I=np.array([["a", "b"], ["c", "d"]], object))}, "called I, found none"),
+        ({"fixation_mat": matrices(I=scipy.sparse.csc_matrix((20000, 20000)))}, "20000 x 20000 pixels are too many"),
+        ({"fixation_mat": torn}, r"0001\.mat: damaged, or not what its name says"),
+        ({"fixation_mat": misplaced}, r"0001\.mat: damaged, or not what its name says"),
         (
             {"fixation_mat": lambda file: file.write_bytes(b"MATLAB 7.3 MAT-file".ljust(124) + b"\0\2IM" + bytes(99))},
             r"0001\.mat: a MATLAB 7\.3 file, which is not read: save it with -v7",
