@@ -148,7 +148,7 @@ class _Plan:
     facing: float
     depth: float
     parallax: float
-    blur: float
+    blur: float  # sigma in heights of a frame
     rounds: float  # of a movement in place, a second
 
 
@@ -272,7 +272,7 @@ class _Director:
         if rng.random() < 0.2:
             opacity = self._shown(anchor)
         travelled = np.cumsum(np.linalg.norm(np.diff(path, axis=0, prepend=path[:1]), axis=1)) / heights
-        blur = rng.uniform(0.008, 0.03) if rng.random() < 0.12 else 0.0
+        blur = rng.uniform(0.003, 0.015) if rng.random() < 0.15 else 0.0
         rounds = rng.uniform(0.3, 1.3) if not kind.stride else 0.0
         depth = person if not floating else rng.uniform(0, 1.2)
         return _Plan(kind, path, heights, angle, opacity, travelled, facing, depth, 1.0, blur, rounds)
@@ -336,7 +336,7 @@ class _Director:
             float(rng.choice([-1, 1])),
             depth,
             1.0,
-            self.soft,
+            self.soft * (depth < 0.4),
             0.0,
         )
 
@@ -351,7 +351,7 @@ class _Director:
         low = {"pole": rng.uniform(0.4, 0.6), "fence": rng.uniform(0.6, 1.0), "bush": rng.uniform(0.7, 1.05)}[name]
         y = self.camera.centre[when, 1] + (low - 0.5) / parallax
         still = np.zeros(self.frames)
-        blur = rng.uniform(0.0, 0.05) / height * (parallax - 0.8)
+        blur = rng.uniform(0.0, 0.05) * (parallax - 0.8)
         place = np.tile([x, y], (self.frames, 1))
         return _Plan(
             KINDS[name], place, still + height, still, still + 1, still, 1.0, 2 + parallax, parallax, blur, 0.0
@@ -362,7 +362,7 @@ class _Director:
 
     def _free_height(self, kind: Kind) -> float:
         smallest = 0.3 if kind is KINDS["bust"] else 0.08
-        return math.exp(self.rng.uniform(math.log(smallest), math.log(0.8))) * min(1.0, 2 * kind.size)
+        return math.exp(self.rng.uniform(math.log(smallest), math.log(0.8))) * min(1.0, 1.5 * kind.size)
 
     def _in_frame(self, frame: int, spread: float) -> Array:
         """A place in the world that is seen at that frame, rather in the middle."""
@@ -403,9 +403,12 @@ class _Director:
         visible = self._visible(plan)
         largest = float(apparent[visible].max()) if visible.any() else 0.02
         usual = float(np.median(apparent[visible])) if visible.any() else 0.02
-        sprite = make_sprite(plan.kind, look, largest * self.size[0], usual * self.rows, grade, plan.blur)
+        sprite = make_sprite(
+            plan.kind, look, largest * self.size[0], usual * self.rows, grade, min(plan.blur / usual, 0.08)
+        )
         rounds = plan.travelled / plan.kind.stride if plan.kind.stride else plan.rounds * self.time
         phase = np.floor((rounds % 1.0) * plan.kind.phases).astype(np.int64) % plan.kind.phases
+        facing = 1.0 if plan.kind is KINDS["sign"] else plan.facing  # letters are not mirrored
         limbs = 0.35 * plan.rounds * plan.height * (plan.kind.phases > 1)
         return Thing(
             plan.kind,
@@ -416,7 +419,7 @@ class _Director:
             plan.opacity,
             phase,
             limbs,
-            plan.facing,
+            facing,
             plan.parallax,
         )
 

@@ -333,7 +333,7 @@ def _bust(rng: Rng) -> tuple[float, Drawing]:
 
     def draw(canvas: Canvas, phase: float) -> None:
         turn = 2 * math.pi * phase
-        x, y = 0.55 + 0.02 * math.sin(turn), 0.3 + 0.012 * math.cos(2 * turn)
+        x, y = 0.55 + 0.02 * math.sin(turn), 0.3 + 0.012 * math.cos(turn)
         canvas.disc((0.55, 1.02), 0.5, shirt, 0.85)
         canvas.box(0.05, 0.9, 1.05, 1.0, shirt)
         canvas.limb([(0.55, 0.65), (x, y)], 0.2, shifted(skin, -0.15))

@@ -92,7 +92,7 @@ def background(rng: Rng, view: View, horizon: float | None) -> Tensor:
     names = tuple(_OUTDOORS if horizon is not None else _ANYWHERE)
     painters = _OUTDOORS if horizon is not None else _ANYWHERE
     painted = painters[names[rng.integers(len(names))]](rng, view, horizon if horizon is not None else 0.0)
-    light = 1 + rng.uniform(0.02, 0.12) * noise(rng, *view.shape, slope=rng.uniform(0.9, 1.6))
+    light = 1 + rng.uniform(0.02, 0.09) * noise(rng, *view.shape, slope=rng.uniform(0.9, 1.6))
     grain = rng.uniform(0.0, 0.03) * noise(rng, *view.shape, slope=0.3)
     return (painted * light + grain).clamp(0, 1)
 
