@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -147,7 +148,7 @@ def shot(*things: Thing, pan: float = 0.0, grey: float = 0.5) -> Shot:
     """The things before a plain background."""
     view = View(-2, -0.5, (144, 400), 72)
     world = torch.full((3, *view.shape), grey)
-    return Shot(RATE, camera(pan), things, world, view, None, STILL + 1, 0.0, 0.0)
+    return Shot(RATE, camera(pan), things, world, view, None, STILL + 1, None, 0.0, 0.0)
 
 
 def shares(*things: Thing, pan: float = 0.0, grey: float = 0.5) -> NDArray[Any]:
@@ -160,6 +161,33 @@ def test_shares_are_parts_of_attention() -> None:
     assert share.shape == (6, FRAMES)
     assert (share >= 0).all()
     assert np.allclose(share.sum(0), 1)
+
+
+def test_shares_are_those_of_the_documented_formulas() -> None:
+    """docs/synthetic.md once more, in plain steps."""
+    scene = shot(thing(0.6, 0.3), thing(1.0, 0.0, "walker", height=0.4), thing(1.4, -0.2, "car"), pan=0.2)
+    sight, found = look(scene), attend(scene, look(scene))
+    kinds = {"ball": (0.9, 0.15), "walker": (1.5, 0.35), "car": (1.0, 0.15)}
+    habit, shares_now = [0.0] * 3, [0.0] * 5
+    for frame in range(FRAMES):
+        t = frame / RATE
+        wanted = []
+        for index, name in enumerate(kinds):
+            k, b = kinds[name]
+            area, v = sight.area[index, frame], sight.speed[index, frame]
+            novelty = math.exp(-t / 0.5)  # all are there from the start
+            pull = k * math.sqrt(area / (area + 0.02)) * (0.3 + 0.7 * sight.contrast[index, frame])
+            pull *= (b + v / (v + 0.15) + 0.8 * novelty) * (1 - 0.5 * habit[index])
+            wanted.append(pull**1.5)
+        wanted += [0.03 + 0.25 * math.exp(-t / 0.3), 0.02]
+        wanted = [value / sum(wanted) for value in wanted]
+        follow, tire = (1 - math.exp(-1 / RATE / time) for time in (0.2, 1.5))
+        shares_now = [s + follow * (w - s) for s, w in zip(shares_now, wanted, strict=True)] if frame else wanted
+        habit = [h + tire * (s - h) for h, s in zip(habit, shares_now, strict=False)]
+        before = math.exp(-t / 0.15)
+        expected = [s * (1 - before) for s in shares_now] + [before]
+        assert np.allclose(found[:, frame], expected, atol=1e-9)
+    assert sight.speed[:, 25] == pytest.approx((0.3, 0, 0.2), abs=1e-9)
 
 
 def test_what_moves_draws_more_than_what_the_camera_moves() -> None:

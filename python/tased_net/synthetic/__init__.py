@@ -7,9 +7,9 @@ other, bystanders that move with the camera only; and for every frame the densit
 Examples
 --------
 >>> from tased_net.synthetic import render
->>> scene = render(seed=0, number=1, size=(45, 80), frames=(32, 48))
+>>> scene = render(seed=0, number=1, size=(54, 96), frames=(32, 48))
 >>> scene.images.shape[1:], scene.densities.dtype, bool(scene.fixations.any())
-((45, 80, 3), dtype('float32'), True)
+((54, 96, 3), dtype('float32'), True)
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from .shots import Shot, Thing
 SHUTTER = 0.5  # part of the time between two frames for which the shutter is open
 MARGIN = 32  # pixels by which the noise is larger than a frame
 MOST_BLUR = 7  # samples along the way
+CLOUDS = 0.15  # speed of their shadows, in heights a second
 
 
 class Renderer:
@@ -56,6 +57,8 @@ class Renderer:
         rng = np.random.default_rng((self.seed, index))
         top, left = (int(value) for value in rng.integers(0, MARGIN, 2))
         picture *= self.vignette * float(self.shot.light[index])
+        if self.shot.shadow is not None:
+            picture *= self._shadow(self.shot.shadow, index / self.shot.rate)
         picture += self.grain[:, top : top + self.size[0], left : left + self.size[1]]
         image: RGB = picture.mul_(255).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(1, 2, 0).contiguous().numpy()
         return image
@@ -100,6 +103,16 @@ class Renderer:
         )
         aside = torch.stack([amount * wave for wave in waves])
         return F.interpolate(aside[None], grid.shape[:2], mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+
+    def _shadow(self, shadow: Tensor, time: float) -> Tensor:
+        """The light that falls on the frame at that time, (H, W)."""
+        rows, columns = shadow.shape
+        seen = rows * self.aspect / columns  # part of the clouds that is over the frame
+        x = torch.linspace(-1, 2 * seen - 1, math.ceil(self.size[1] / 8)) + CLOUDS * time * 2 * seen / self.aspect
+        y = torch.linspace(-1, 1, math.ceil(self.size[0] / 8))
+        grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), -1)
+        coarse = F.grid_sample(shadow[None, None], grid[None], "bilinear", "reflection", align_corners=False)
+        return F.interpolate(coarse, self.size, mode="bilinear", align_corners=False)[0, 0]
 
     def _draw(self, picture: Tensor, thing: Thing, places: np.ndarray, index: int) -> None:
         """Lays a thing over the picture, in place."""

@@ -96,6 +96,8 @@ class Shot:
         (h, w) of any size over the view: how far its spots sway, as leaves or water do, in heights.
     light
         Exposure (N,).
+    shadow
+        Light (h, w) that falls through clouds or leaves, at any resolution; it drifts over the frame from left to right.
     vignette, grain
         How much darker the corners are, and the standard deviation of the sensor's noise.
     """
@@ -107,6 +109,7 @@ class Shot:
     view: View
     sway: Tensor | None
     light: Array
+    shadow: Tensor | None
     vignette: float
     grain: float
 
@@ -190,7 +193,11 @@ class _Director:
         exposure = rng.uniform(0.3, 0.6) / max(float(world.mean()), 0.05)
         light = np.clip(exposure, 0.6, 2.0) * (1 + drift + flicker)
         vignette, grain = rng.uniform(0, 0.35), math.exp(rng.uniform(math.log(0.002), math.log(0.03)))
-        return Shot(self.rate, self.camera, things, world, view, sway, light, vignette, grain)
+        shadow = None
+        if rng.random() < 0.2:
+            clouds = noise(self.paint, 24, 128, slope=rng.uniform(1.0, 2.0))[0]
+            shadow = 1 - rng.uniform(0.15, 0.5) * torch.sigmoid(3 * clouds)
+        return Shot(self.rate, self.camera, things, world, view, sway, light, shadow, vignette, grain)
 
     # ---------------------------------------------------------------------------------------------------------- camera
 
