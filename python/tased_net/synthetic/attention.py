@@ -142,7 +142,7 @@ def look(shot: Shot) -> Sight:
         shown[index] = np.minimum(visible.sum((1, 2)).numpy() / np.maximum(whole, 1e-6), 1.0)
         speed[index] = _speed(shot, thing)
         contrast[index] = _contrast(shot, thing)
-        through *= 1 - opaque
+        through *= (1 - opaque).clamp(min=0)
     return Sight(focus, area, shown, speed, contrast)
 
 

@@ -130,9 +130,8 @@ def write_dataset(
             for _ in videos:
                 bar.update()
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
         reason = error.strerror or str(error)
-        message = f"{name}{reason}: whole videos stay, and the same command goes on with the rest"
+        message = f"{root}: {reason}: whole videos stay, and the same command goes on with the rest"
         raise SynthError(message) from error
     except BrokenProcessPool as error:
         raise SynthError("a worker has died, perhaps for lack of memory: give fewer --workers") from error

@@ -170,7 +170,7 @@ class _Director:
         self.horizon = rng.uniform(0.2, 0.62)
         self.steepness = 0.5 / (
             rng.uniform(0.78, 1.0) - self.horizon
-        )  # heights of a person that go to a height of ground
+        )  # a person's height over that of feet below horizon
         self.largest = rng.uniform(0.3, 1.2)  # height of a person who is nearest
         self.soft = rng.uniform(0.004, 0.02) if rng.random() < 0.4 else 0.0
 
