@@ -619,7 +619,7 @@ def _bush(rng: Rng) -> tuple[float, Drawing]:
     width = rng.uniform(0.8, 2.0)
     count = 350
     radius, angle = np.sqrt(rng.random(count)), rng.uniform(0, 2 * np.pi, count)
-    places = np.stack((width * (0.5 + 0.46 * radius * np.cos(angle)), 0.5 + 0.46 * radius * np.sin(angle)), 1)
+    places = np.stack((width * (0.5 + 0.42 * radius * np.cos(angle)), 0.5 + 0.42 * radius * np.sin(angle)), 1)
     leaves = [colour(rng, (0.3, 0.7), (0.12, 0.5), (0.2, 0.4)) for _ in range(count)]
     sizes = rng.uniform(0.04, 0.1, count)
 
