@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
-from .sprites import ANYWHERE, KINDS, OCCLUDERS, ON_GROUND, Kind, Sprite, make_sprite
+from .sprites import ANYWHERE, BYSTANDERS, KINDS, OCCLUDERS, ON_GROUND, Kind, Sprite, make_sprite
 from .textures import Rng, View, background, noise, softened
 
 Array = NDArray[np.float64]
 
 CAMERAS = {"static": 0.22, "handheld": 0.3, "pan": 0.22, "follow": 0.16, "zoom": 0.1}
 MOVERS = (0.03, 0.35, 0.31, 0.19, 0.12)  # probability of 0, 1, … things that move
+STANDING = (0.35, 0.3, 0.2, 0.1, 0.05)  # the same of bystanders
 TOP_SPEED = 1.6  # heights of a frame a second
 
 
@@ -166,23 +167,23 @@ class _Director:
         self.time = np.arange(frames) / rate
         self.aspect = size[1] / size[0]
         rng = plot
-        self.grounded = rng.random() < 0.6
+        self.grounded = rng.random() < 0.65
         self.horizon = rng.uniform(0.2, 0.62)
         self.steepness = 0.5 / (
             rng.uniform(0.78, 1.0) - self.horizon
         )  # a person's height over that of feet below horizon
-        self.largest = rng.uniform(0.3, 1.2)  # height of a person who is nearest
-        self.soft = rng.uniform(0.004, 0.02) if rng.random() < 0.4 else 0.0
+        self.largest = rng.uniform(0.35, 1.2)  # height of a person who is nearest
+        self.soft = rng.uniform(0.003, 0.02) if rng.random() < 0.5 else 0.0
 
     def shot(self) -> Shot:
         rng = self.rng
-        kind = str(rng.choice(list(CAMERAS), p=list(CAMERAS.values())))
+        kind = self._one_of(CAMERAS)
         self.camera = self._camera(kind)
         movers = [self._mover(first=index == 0) for index in range(rng.choice(len(MOVERS), p=MOVERS))]
         if kind == "follow" and movers:
             self.camera = self._following(movers[0])
             movers[1:] = [self._mover() for _ in movers[1:]]
-        others = [self._bystander() for _ in range(rng.integers(0, 6))]
+        others = [self._bystander() for _ in range(rng.choice(len(STANDING), p=STANDING))]
         hiding = [self._occluder() for _ in range(rng.choice(4, p=(0.5, 0.25, 0.15, 0.1)))]
         plans = sorted([*movers, *others, *hiding], key=lambda plan: plan.depth)
         grade = self._grade()
@@ -192,7 +193,7 @@ class _Director:
         flicker = rng.uniform(0, 0.012) * rng.standard_normal(self.frames)
         exposure = rng.uniform(0.3, 0.6) / max(float(world.mean()), 0.05)
         light = np.clip(exposure, 0.6, 2.0) * (1 + drift + flicker)
-        vignette, grain = rng.uniform(0, 0.35), math.exp(rng.uniform(math.log(0.002), math.log(0.03)))
+        vignette, grain = rng.uniform(0, 0.35), math.exp(rng.uniform(math.log(0.002), math.log(0.025)))
         shadow = None
         if rng.random() < 0.2:
             clouds = noise(self.paint, 24, 128, slope=rng.uniform(1.0, 2.0))[0]
@@ -253,7 +254,7 @@ class _Director:
     def _mover(self, first: bool = False) -> _Plan:
         """A thing that moves against the background, or gestures, or comes up out of nothing."""
         rng = self.rng
-        name = str(rng.choice(ON_GROUND if self.grounded and rng.random() < 0.75 else ANYWHERE))
+        name = self._one_of(ON_GROUND if self.grounded and rng.random() < 0.75 else ANYWHERE)
         kind = KINDS[name]
         floating = not self.grounded or name not in ON_GROUND
         anchor = int(rng.uniform(0.1, 0.9) * self.frames)
@@ -316,9 +317,7 @@ class _Director:
     def _bystander(self) -> _Plan:
         """A thing that stands in the world: it moves in the frame as the camera moves it, and no otherwise."""
         rng = self.rng
-        people = rng.random() < 0.1
-        names = [name for name in (*ON_GROUND[1:], "sign", "shape", "ball", "shape") if KINDS[name].interest < 1.3]
-        name = "stander" if people else str(rng.choice(names))
+        name = self._one_of(BYSTANDERS)
         kind = KINDS[name]
         left, top, right, bottom = self.camera.extent()
         x = rng.uniform(left, right)
@@ -364,11 +363,14 @@ class _Director:
             KINDS[name], place, still + height, still, still + 1, still, 1.0, 2 + parallax, parallax, blur, 0.0
         )
 
+    def _one_of(self, chances: dict[str, float]) -> str:
+        return str(self.rng.choice(list(chances), p=list(chances.values())))
+
     def _person_height(self) -> float:
-        return math.exp(self.rng.uniform(math.log(0.12), math.log(self.largest)))
+        return math.exp(self.rng.uniform(math.log(0.18), math.log(self.largest)))
 
     def _free_height(self, kind: Kind) -> float:
-        smallest = 0.3 if kind is KINDS["bust"] else 0.08
+        smallest = 0.35 if kind is KINDS["bust"] else 0.13
         return math.exp(self.rng.uniform(math.log(smallest), math.log(0.8))) * min(1.0, 1.5 * kind.size)
 
     def _in_frame(self, frame: int, spread: float) -> Array:

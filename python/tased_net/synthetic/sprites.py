@@ -648,5 +648,19 @@ KINDS = {
 }
 
 OCCLUDERS = ("pole", "fence", "bush")
-ON_GROUND = ("walker", "rider", "car", "van", "beast")
-ANYWHERE = ("walker", "bust", "rider", "car", "beast", "bird", "shape", "ball", "sign", "stander")
+
+# How often each is what moves, on a ground or anywhere, and what stands by.
+ON_GROUND = {"walker": 0.32, "rider": 0.3, "car": 0.18, "van": 0.08, "beast": 0.12}
+ANYWHERE = {
+    "walker": 0.14,
+    "rider": 0.14,
+    "bust": 0.16,
+    "stander": 0.1,
+    "car": 0.1,
+    "beast": 0.1,
+    "bird": 0.08,
+    "ball": 0.07,
+    "shape": 0.06,
+    "sign": 0.05,
+}
+BYSTANDERS = {"stander": 0.1, "car": 0.2, "van": 0.12, "beast": 0.04, "sign": 0.2, "shape": 0.24, "ball": 0.1}
