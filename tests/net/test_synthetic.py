@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -30,6 +31,7 @@ from tased_net.synthetic.sprites import KINDS, make_sprite
 from tased_net.synthetic.textures import View, background
 from tased_net.video import PyAVReader
 
+PAGE = (Path(__file__).parents[2] / "docs" / "synthetic.md").read_text(encoding="utf-8")
 SMALL = (36, 64)
 RATE, FRAMES = 25, 50
 ASPECT = 16 / 9
@@ -97,6 +99,14 @@ def test_lengths_rates_and_shots_vary() -> None:
     assert {clip.rate for clip in clips} <= {Fraction(rate) for rate in (24, 25, 30, 50, 60)}
     assert {len(clip.shots) for clip in clips} >= {1, 2}
     assert all(sum(shot.frames for shot in clip.shots) == clip.length for clip in clips)
+
+
+def test_the_python_of_the_page_runs() -> None:
+    for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
+        names: dict[str, Any] = {}
+        exec(compile(block, "docs/synthetic.md", "exec"), names)
+        assert names["scene"].images.shape[1:] == (112, 192, 3)
+        assert np.array_equal(names["clip"].image(40), names["scene"].images[40])
 
 
 @pytest.mark.parametrize(
@@ -249,6 +259,20 @@ def test_what_comes_back_from_behind_something_is_new() -> None:
     before = share[hidden[0] - 10 : hidden[0] - 4].mean()
     after = share[hidden[-1] + 5 : hidden[-1] + 15].max()
     assert after > before
+
+
+def test_the_page_states_the_interest_of_each_kind() -> None:
+    words = {"faces": "bust", "riders": "rider", "walkers": "walker", "people who stand": "stander", "animals": "beast"}
+    for word, name in words.items():
+        assert f"{word} {KINDS[name].interest:g} and {KINDS[name].rest:g}" in PAGE
+    for word, names in {
+        "vehicles and birds": ("car", "van", "bird"),
+        "balls": ("ball",),
+        "shapes and signs": ("shape", "sign"),
+    }.items():
+        for name in names:
+            assert KINDS[name].rest == 0.15
+            assert f"{word} {KINDS[name].interest:g}" in PAGE
 
 
 def test_contrast_size_and_kind_draw_attention() -> None:
