@@ -45,11 +45,11 @@ def check(split: Split, maps: MapFolder, *, resize: bool) -> Faults:
     faults = maps.faults
     paths = [path for video in split.videos for _, path in maps.maps(video)]
     with ThreadPoolExecutor() as threads:
-        faults.unreadable += [line for line in threads.map(lambda path: _fault(path, resize), paths) if line]
+        faults.unreadable += [line for line in threads.map(lambda path: _fault(path, resize=resize), paths) if line]
     return faults
 
 
-def _fault(path: str, resize: bool) -> str | None:
+def _fault(path: str, *, resize: bool) -> str | None:
     try:
         with Image.open(path) as image:
             height, width, mode = image.height, image.width, image.mode
@@ -116,7 +116,7 @@ def pack(
 
 def _contents(video: Video, maps: MapFolder, resize: bool) -> Iterator[tuple[int, bytes]]:
     for index, path in maps.maps(video):
-        if not resize:
+        if not resize or _fault(path, resize=False) is None:
             try:
                 with open(path, "rb") as file:
                     yield index, file.read()

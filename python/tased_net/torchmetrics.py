@@ -159,4 +159,5 @@ class InformationGain(FrameMean):
         self.register_buffer("baseline", baseline, persistent=False)
 
     def _score(self, *maps: Any) -> float:
-        return metrics.information_gain(*maps, self.baseline)
+        pred, fixations = maps
+        return metrics.information_gain(pred, fixations, self.baseline)

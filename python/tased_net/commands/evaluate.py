@@ -38,8 +38,9 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="score predicted maps on a dataset",
-        description="Scores the maps in PRED/NAME/0001.png and on, or those that the network of --weights predicts, against "
-        "the fixations and density maps of a dataset, by the metrics of the MIT and DHF1K benchmarks.",
+        description="""Scores the maps in PRED/NAME/0001.png and on, or those that the network of --weights predicts,
+against the fixations and density maps of a dataset, by the metrics of the MIT and DHF1K benchmarks.
+A run that was stopped is taken up again by the same command.""",
         epilog="""writes OUT/scores.json, videos.csv, frames.csv and the plots videos.png, time.png, frames.png
 
 examples:
@@ -119,7 +120,13 @@ def run(options: argparse.Namespace) -> int:
     except (DataError, ScoresError) as error:
         raise UsageError(str(error)) from error
     except BrokenExecutor as error:
-        raise UsageError("a worker died, out of memory maybe: try fewer --workers; finished videos are kept") from error
+        if options.debug:
+            raise
+        say(f"error: a worker died, for lack of memory maybe ({error}): try fewer --workers; what is done is kept")
+        return 1
+    except KeyboardInterrupt:
+        say("the same command goes on from here")
+        raise
     if evaluation is None:
         return 0
     if evaluation.faults and not options.allow_missing:
