@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from PIL import Image, ImageDraw, ImageFont
 
 from .data import DataError, Split, Video
@@ -16,6 +14,10 @@ from .render import overlay
 from .scores import TITLES, Scores
 from .scoring import Example
 from .video import RGB, whole_file, write_image
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 COLOR, DARK, FAINT = "#e4572e", "#7a2410", "#b8bfc9"
 NAMED = 40  # videos that have room for their names
@@ -59,12 +61,14 @@ def plot_time(path: str | os.PathLike[str], scores: Scores, title: str) -> None:
         axes.fill_between(times + 1, low, high, color=COLOR, alpha=0.25, linewidth=0)
         axes.plot(times + 1, middle, color=COLOR, linewidth=1.2)
         axes.set_ylabel(TITLES[metric])
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.locator_params("x", integer=True)
     panels[-1].set_xlabel("frame; line: median over videos, band: the middle half of them")
     _save(figure, path)
 
 
 def _panels(scores: Scores, title: str) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure  # half a second, which only a plot is to take
+
     count = len(scores.metrics)
     figure = Figure(figsize=(10, 0.8 + 1.7 * count), layout="constrained")
     panels = list(figure.subplots(count, 1, sharex=False, squeeze=False)[:, 0])

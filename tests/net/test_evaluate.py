@@ -71,6 +71,14 @@ def few(tmp_path: Path) -> tuple[Path, Path]:
     return write_dhf1k(tmp_path / "DHF1K", lengths), write_maps(tmp_path / "pred", lengths)
 
 
+@pytest.fixture(autouse=True)
+def plots_where_results_are_compared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Elsewhere nothing is plotted, which takes longer than all else."""
+    if "whole" not in request.fixturenames:
+        for name in ("plot_videos", "plot_time", "draw_frames"):
+            monkeypatch.setattr(f"tased_net.commands.evaluate.{name}", lambda *_: None)
+
+
 def tased(*arguments: object) -> int:
     return cli.main([str(argument) for argument in arguments])
 
