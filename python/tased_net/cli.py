@@ -12,12 +12,12 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import compare, convert, evaluate, info, pack, predict
+from .commands import compare, convert, data, evaluate, info, pack, predict
 from .commands.shared import UsageError, say
 from .video import VideoWarning
 from .weights import WeightsError
 
-COMMANDS = (predict, evaluate, compare, pack, info, convert)
+COMMANDS = (predict, evaluate, compare, pack, info, convert, data)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
