@@ -68,7 +68,7 @@ def peers(pred: Map, density: Map, fixated: Map, elsewhere: Map) -> dict[str, tu
         "cc": (lambda: metrics.cc(sized, density), lambda: plain.cc(sized, density)),
         "sim": (lambda: metrics.sim(sized, density), lambda: plain.sim(sized, density)),
         "auc_judd": (
-            lambda: metrics.auc_judd(sized, fixated),
+            lambda: metrics.auc_judd(sized, fixated, jitter="expected"),
             lambda: plain.auc_judd(sized, fixated, generator),
         ),
         "shuffled_auc": (

@@ -30,7 +30,7 @@ from .scoring import Chunk, Example, Fixated, OtherFrames, Points, Record, Setti
 from .sharing import cores, executor_of, gathered, ordered, processes
 from .video import whole_file
 
-CHUNK = 32  # frames that a worker is given at a time
+CHUNK = 16  # frames that a worker is given at a time
 MANY = 1000  # frames from which workers are worth their start
 
 OF_FIXATIONS = ("nss", "auc_judd", "shuffled_auc", "information_gain")

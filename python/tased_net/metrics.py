@@ -21,7 +21,7 @@ Array: TypeAlias = "NDArray[Any] | Tensor"
 
 CUBIC = -0.5  # the free parameter of the bicubic kernel
 EPS = float(np.finfo(np.float64).eps)
-JITTERS = ("expected", "draw")
+JITTERS = ("draw", "expected")
 JITTER = 1e-7  # the benchmark's, on maps from 0 to 255: less than any two grey levels are apart
 SPLITS = 100
 STEPS = 10  # thresholds of s-AUC from 0 to 1
@@ -182,7 +182,7 @@ def sim(pred: Array, density: Array) -> float:
     return float(np.minimum(_scaled_distribution(image), _scaled_distribution(truth)).sum())
 
 
-def auc_judd(pred: Array, fixations: Array, *, jitter: str = "expected", seed: int = 0) -> float:
+def auc_judd(pred: Array, fixations: Array, *, jitter: str = "draw", seed: int = 0) -> float:
     """Area under the ROC curve by Judd: fixated pixels against all others, thresholds at the fixated values.
 
     Parameters
@@ -190,15 +190,17 @@ def auc_judd(pred: Array, fixations: Array, *, jitter: str = "expected", seed: i
     pred, fixations
         As for `nss`.
     jitter
-        The benchmark breaks ties among equal values by noise that is uniform from 0 to 1e-7. "draw" does so once, which on
-        8-bit maps moves the score by 0.01 and more. "expected" gives the mean over the noise, exactly and without chance.
+        The benchmark breaks ties among equal values by noise that is uniform from 0 to 1e-7. "draw" does so once, as the
+        benchmark, which on 8-bit maps moves the score by 0.01 and more. "expected" gives the mean over the noise, exactly
+        and without chance. Both suppose that different values are further apart than the noise is wide, as those of an
+        8-bit map are.
     seed
         Of the noise.
 
     Returns
     -------
     float
-        From 0 to 1. A constant prediction scores 1/2 + 1/(2n+2) with n fixations: trapezoids flatter (see Notes).
+        From 0 to 1. A constant prediction scores 1/2 + 1/(2n+2) with n fixations on average: trapezoids flatter (see Notes).
 
     Raises
     ------
@@ -336,9 +338,10 @@ def kl_divergence(pred: Array, density: Array) -> float:
     if not truth.any():
         raise ValueError("the density is all zero: it says nothing about where people look")
     image = imresize(given, (truth.shape[0], truth.shape[1])).astype(np.float64).clip(0)
-    p = image / (image.sum() or 1)
-    q = truth / truth.sum()
-    return float(np.sum(q * np.log(EPS + q / (p + EPS))))
+    seen = truth > 0  # the rest adds nothing
+    p = image[seen] / (image.sum() or 1)
+    q = truth[seen] / truth.sum()
+    return float(np.vdot(q, np.log(EPS + q / (p + EPS))))
 
 
 def information_gain(pred: Array, fixations: Array, baseline: Array) -> float:

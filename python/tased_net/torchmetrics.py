@@ -15,9 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric
 
 from . import metrics
+
+try:
+    from torchmetrics import Metric
+except ImportError as error:
+    raise ImportError("tased_net.torchmetrics needs torchmetrics: pip install tased-net[metrics]") from error
 
 __all__ = ["NSS", "AUCJudd", "CorrelationCoefficient", "InformationGain", "KLDivergence", "ShuffledAUC", "Similarity"]
 
@@ -133,7 +137,7 @@ class AUCJudd(FrameMean):
     """`tased_net.metrics.auc_judd` over frames, its expectation over the jitter."""
 
     def _score(self, *maps: Any) -> float:
-        return metrics.auc_judd(*maps)
+        return metrics.auc_judd(*maps, jitter="expected")
 
 
 class ShuffledAUC(FrameMean):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import json
 import os
 import shutil
@@ -109,7 +110,7 @@ def test_every_frame_has_its_scores(whole: Path, data: Path, maps: Path) -> None
         assert float(row["nss"]) == pytest.approx(metrics.nss(pred, points), abs=1e-6)
         assert float(row["cc"]) == pytest.approx(metrics.cc(pred, truth), abs=1e-6)
         assert float(row["sim"]) == pytest.approx(metrics.sim(pred, truth), abs=1e-6)
-        assert float(row["auc_judd"]) == pytest.approx(metrics.auc_judd(pred, points), abs=1e-6)
+        assert float(row["auc_judd"]) == pytest.approx(metrics.auc_judd(pred, points, jitter="expected"), abs=1e-6)
         assert float(row["kl_divergence"]) == pytest.approx(metrics.kl_divergence(pred, truth), abs=1e-6)
         assert 0 <= float(row["shuffled_auc"]) <= 1
 
@@ -678,7 +679,7 @@ def test_modules_average_over_frames_whatever_the_batches() -> None:
         modules.CorrelationCoefficient: ((), (truths,), metrics.cc),
         modules.Similarity: ((), (truths,), metrics.sim),
         modules.KLDivergence: ((), (truths,), metrics.kl_divergence),
-        modules.AUCJudd: ((), (points,), metrics.auc_judd),
+        modules.AUCJudd: ((), (points,), lambda *maps: metrics.auc_judd(*maps, jitter="expected")),
         modules.ShuffledAUC: ((), (points, others), lambda *maps: metrics.shuffled_auc(*maps, splits=None)),
         modules.InformationGain: ((base,), (points,), lambda *maps: metrics.information_gain(*maps, base)),
     }
@@ -703,3 +704,10 @@ def test_modules_leave_frames_without_truth_out() -> None:
     assert (score.count, score.left_out) == (0, 0)
     with pytest.raises(ValueError, match="as many maps of each kind"):
         score.update(preds, points[:1])
+
+
+def test_where_torchmetrics_is_missing_a_sentence_says_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchmetrics", None)
+    monkeypatch.delitem(sys.modules, "tased_net.torchmetrics")
+    with pytest.raises(ImportError, match=r"needs torchmetrics: pip install tased-net\[metrics\]"):
+        importlib.import_module("tased_net.torchmetrics")

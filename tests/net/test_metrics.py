@@ -75,6 +75,10 @@ DENSITY = smooth_map(np.random.default_rng(3)).astype(np.float32) / 255
 OTHERS = np.stack([some_fixations(np.random.default_rng(100 + number), 12) for number in range(10)])
 
 
+def expected_auc(pred: Any, fixations: Any) -> float:
+    return auc_judd(pred, fixations, jitter="expected")
+
+
 def within_three_errors(expected: float, draws: list[float]) -> bool:
     error = float(np.std(draws, ddof=1)) / math.sqrt(len(draws))
     return abs(float(np.mean(draws)) - expected) <= 3 * error + 1e-12
@@ -104,15 +108,15 @@ def test_sim_by_hand() -> None:
 def test_auc_judd_by_hand() -> None:
     # Fixated 9 and 5, others 7 3 1: points (0,0) (0,1/2) (1/3,1) (1,1), whose trapezoids are 0 + 1/4 + 2/3.
     pred, fixations = np.array([[9, 7, 5, 3, 1]], np.uint8), np.array([[1, 0, 1, 0, 0]])
-    assert auc_judd(pred, fixations) == pytest.approx(11 / 12, abs=1e-15)
+    assert expected_auc(pred, fixations) == pytest.approx(11 / 12, abs=1e-15)
     assert auc_judd(pred, fixations, jitter="draw") == pytest.approx(11 / 12, abs=1e-15)
 
 
 def test_auc_judd_s_expectation_by_hand() -> None:
     # One fixated pixel ties with one other: half the time the curve is (0,0) (0,1) (1,1), else (0,0) (1,1).
-    assert auc_judd(np.zeros((1, 2)), np.array([[1, 0]])) == pytest.approx(3 / 4, abs=1e-15)
+    assert expected_auc(np.zeros((1, 2)), np.array([[1, 0]])) == pytest.approx(3 / 4, abs=1e-15)
     # Of a constant map with n fixations: 1/2 + 1/(2n + 2).
-    assert auc_judd(np.full((4, 5), 7), some_fixations(np.random.default_rng(0), 4, (4, 5))) == pytest.approx(0.6)
+    assert expected_auc(np.full((4, 5), 7), some_fixations(np.random.default_rng(0), 4, (4, 5))) == pytest.approx(0.6)
 
 
 def test_shuffled_auc_by_hand() -> None:
@@ -217,7 +221,7 @@ def test_the_metrics_follow_their_definitions(case: str, pred_size: tuple[int, i
     assert information_gain(pred, fixations, baseline) == pytest.approx(gain, abs=1e-3)
     generator = np.random.default_rng(5)
     draws = [plain.auc_judd(sized, fixations, generator) for _ in range(40)] if fixations.sum() < 100 else []
-    assert not draws or within_three_errors(auc_judd(pred, fixations), draws)
+    assert not draws or within_three_errors(expected_auc(pred, fixations), draws)
     splits = [plain.shuffled_auc(sized, fixations, OTHERS.any(0), generator, 1) for _ in range(100)]
     assert within_three_errors(shuffled_auc(pred, fixations, OTHERS, splits=None), splits)
 
@@ -226,7 +230,7 @@ def test_the_metrics_follow_their_definitions(case: str, pred_size: tuple[int, i
 def test_expected_auc_judd_is_the_mean_over_a_thousand_draws(case: str) -> None:
     pred, fixations = ODD[case]
     draws = [auc_judd(pred, fixations, jitter="draw", seed=seed) for seed in range(1000)]
-    assert within_three_errors(auc_judd(pred, fixations), draws)
+    assert within_three_errors(expected_auc(pred, fixations), draws)
     assert len(set(draws)) > 1
 
 
@@ -235,7 +239,7 @@ def test_expected_auc_judd_of_a_map_of_full_size_is_the_mean_over_draws() -> Non
     pred = imresize(smooth_map(generator, (224, 384), 20.0), (360, 640))
     fixations = some_fixations(generator, 40, (360, 640)) & (pred > 20)
     draws = [auc_judd(pred, fixations, jitter="draw", seed=seed) for seed in range(60)]
-    assert within_three_errors(auc_judd(pred, fixations), draws)
+    assert within_three_errors(expected_auc(pred, fixations), draws)
 
 
 @pytest.mark.parametrize("case", ODD)
@@ -263,7 +267,7 @@ def test_scipy_finds_the_same_correlation_and_the_same_pairs(case: str) -> None:
     assert cc(pred, DENSITY) == pytest.approx(scipy.stats.pearsonr(pred.ravel(), DENSITY.ravel().astype(float))[0])
     pairs = scipy.stats.mannwhitneyu(pred[fixations].astype(float), pred[~fixations].astype(float)).statistic
     rank_auc = pairs / (fixations.sum() * (~fixations).sum())
-    assert rank_auc <= auc_judd(pred, fixations) <= rank_auc + 1 / (2 * fixations.sum()) + 1e-12
+    assert rank_auc <= expected_auc(pred, fixations) <= rank_auc + 1 / (2 * fixations.sum()) + 1e-12
     kl = scipy.stats.entropy(DENSITY.ravel().astype(float) + 1e-9, pred.ravel() + 0.01)
     assert kl_divergence(pred + 0.01, DENSITY + 1e-9) == pytest.approx(kl, abs=1e-6)
 
@@ -296,7 +300,7 @@ def test_octave_finds_the_same(case: str, tmp_path: Path) -> None:
     assert cc(pred, DENSITY) == pytest.approx(found["cc"][0], abs=1e-6)
     assert sim(pred, DENSITY) == pytest.approx(found["sim"][0], abs=1e-6)
     assert kl_divergence(pred, DENSITY) == pytest.approx(found["kl_divergence"][0], abs=1e-6)
-    assert within_three_errors(auc_judd(pred, fixations), found["auc_judd"])
+    assert within_three_errors(expected_auc(pred, fixations), found["auc_judd"])
     assert within_three_errors(shuffled_auc(pred, fixations, OTHERS, splits=None), found["shuffled_auc"])
 
 
@@ -311,7 +315,7 @@ def test_tensors_score_as_arrays_do(dtype: torch.dtype) -> None:
     assert nss(tensor, mask) == pytest.approx(nss(pred, fixations))
     assert cc(tensor, density) == pytest.approx(cc(pred, DENSITY))
     assert sim(tensor, density) == pytest.approx(sim(pred, DENSITY))
-    assert auc_judd(tensor, mask) == pytest.approx(auc_judd(pred, fixations))
+    assert expected_auc(tensor, mask) == pytest.approx(expected_auc(pred, fixations))
     assert shuffled_auc(tensor, mask, torch.from_numpy(OTHERS)) == pytest.approx(shuffled_auc(pred, fixations, OTHERS))
     assert kl_divergence(tensor, density) == pytest.approx(kl_divergence(pred, DENSITY))
     assert information_gain(tensor, mask, density) == pytest.approx(information_gain(pred, fixations, DENSITY))
@@ -329,7 +333,7 @@ def test_scale_and_offset_of_a_map_do_not_matter() -> None:
     assert nss(other, fixations) == pytest.approx(nss(pred, fixations))
     assert cc(other, DENSITY * 255) == pytest.approx(cc(pred, DENSITY))
     assert sim(other, DENSITY * 255) == pytest.approx(sim(pred, DENSITY))
-    assert auc_judd(other, fixations) == pytest.approx(auc_judd(pred, fixations))
+    assert expected_auc(other, fixations) == pytest.approx(expected_auc(pred, fixations))
 
 
 def test_other_frames_may_come_as_one_map_or_as_many() -> None:
@@ -344,7 +348,7 @@ def test_a_constant_prediction_scores_chance(value: int) -> None:
     assert nss(pred, fixations) == 0
     assert cc(pred, DENSITY) == 0
     assert sim(pred, DENSITY) == 0
-    assert auc_judd(pred, fixations) == pytest.approx(0.5 + 1 / 82)
+    assert expected_auc(pred, fixations) == pytest.approx(0.5 + 1 / 82)
     assert shuffled_auc(pred, fixations, OTHERS) == 0.5
     uniform = np.full(SIZE, 1 / (SIZE[0] * SIZE[1]))
     assert kl_divergence(pred, DENSITY) == (
@@ -359,7 +363,7 @@ WITH_PRED: dict[str, Callable[[Map], float]] = {
     "nss": lambda pred: nss(pred, FIXED),
     "cc": lambda pred: cc(pred, GOOD),
     "sim": lambda pred: sim(pred, GOOD),
-    "auc_judd": lambda pred: auc_judd(pred, FIXED),
+    "auc_judd": lambda pred: expected_auc(pred, FIXED),
     "shuffled_auc": lambda pred: shuffled_auc(pred, FIXED, 1 - FIXED),
     "kl_divergence": lambda pred: kl_divergence(pred, GOOD),
     "information_gain": lambda pred: information_gain(pred, FIXED, GOOD),
@@ -393,13 +397,13 @@ def test_a_prediction_of_one_pixel_scores_as_a_constant_one(metric: str) -> None
     ("call", "sentence"),
     [
         (lambda: nss(GOOD, 0 * FIXED), "there are no fixations"),
-        (lambda: auc_judd(GOOD, 0 * FIXED), "there are no fixations"),
+        (lambda: expected_auc(GOOD, 0 * FIXED), "there are no fixations"),
         (lambda: shuffled_auc(GOOD, 0 * FIXED, FIXED), "there are no fixations: leave"),
         (lambda: shuffled_auc(GOOD, FIXED, 0 * FIXED), "no fixations on the other frames"),
         (lambda: information_gain(GOOD, 0 * FIXED, GOOD), "there are no fixations"),
         (lambda: nss(GOOD, np.array([[np.nan, 1]])), "fixations holds NaN"),
-        (lambda: auc_judd(GOOD, np.ones((2, 2))), "every pixel is fixated"),
-        (lambda: auc_judd(GOOD, np.ones((1, 1))), "every pixel is fixated"),
+        (lambda: expected_auc(GOOD, np.ones((2, 2))), "every pixel is fixated"),
+        (lambda: expected_auc(GOOD, np.ones((1, 1))), "every pixel is fixated"),
         (lambda: cc(GOOD, 0 * GOOD), "the density is 0 everywhere"),
         (lambda: sim(GOOD, 0 * GOOD + 0.5), r"the density is 0\.5 everywhere"),
         (lambda: cc(GOOD, GOOD * np.nan), "density holds NaN"),
@@ -412,7 +416,7 @@ def test_a_prediction_of_one_pixel_scores_as_a_constant_one(metric: str) -> None
             r"other_fixations must be 2x2 as the fixations, got \(3, 2\)",
         ),
         (lambda: shuffled_auc(GOOD, FIXED, FIXED, splits=0), "splits must be at least 1"),
-        (lambda: auc_judd(GOOD, FIXED, jitter="none"), "jitter must be one of 'expected', 'draw', got 'none'"),
+        (lambda: auc_judd(GOOD, FIXED, jitter="none"), "jitter must be one of 'draw', 'expected', got 'none'"),
         (lambda: imresize(GOOD, (0, 3)), "size must be at least 1x1, got 0x3"),
         (lambda: imresize(GOOD * np.nan, (2, 3)), "image holds NaN"),
     ],
