@@ -28,7 +28,7 @@ from .predictions import Faults, Map8, MapFolder, NetworkMaps
 from .scores import Scores, ScoresError, VideoScores
 from .scoring import Chunk, Example, Fixated, OtherFrames, Points, Record, Settings, read_points, score_chunk
 from .sharing import cores, executor_of, gathered, ordered, processes
-from .video import whole_file
+from .writing import whole_file
 
 CHUNK = 16  # frames that a worker is given at a time
 MANY = 1000  # frames from which workers are worth their start

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from .data import DataError, Split, Video
 from .data.listing import Series, list_folder
 from .data.truth import read_density
-from .predict import SIZE, postprocess, predict_maps
-from .tased import TASEDNet
+from .predict import postprocess
+from .predictor import Predictor
 from .video import RGB
 
 Map8 = NDArray[np.uint8]  # (h, w)
@@ -155,18 +154,14 @@ class NetworkMaps:
 
     Attributes
     ----------
-    net
-        In evaluation mode.
+    predictor
+        The network, and how it computes.
     identity
         Stands for its weights.
-    size, autocast
-        As for `predict_maps`.
     """
 
-    net: TASEDNet
+    predictor: Predictor
     identity: str
-    size: tuple[int, int] = SIZE
-    autocast: torch.dtype | None = None
     faults: Faults = field(default_factory=Faults)
 
     def maps(self, video: Video) -> Iterator[tuple[int, Map8]]:
@@ -184,12 +179,12 @@ class NetworkMaps:
 
     def key(self, video: Video) -> str:
         """Stands for the network and how it is used."""
-        return f"{self.identity} {self.size} {self.autocast}"
+        return f"{self.identity} {self.predictor.size} {self.predictor.precision}"
 
     def whole(self, name: str) -> bool:
         """Whether all maps of a video have been given."""
         return name not in self.faults.missing
 
     def _predicted(self, frames: Iterable[RGB]) -> Iterator[Map8]:
-        for saliency in predict_maps(self.net, frames, size=self.size, autocast=self.autocast):
+        for saliency in self.predictor(frames):
             yield (postprocess(saliency) * 255).round().astype(np.uint8)

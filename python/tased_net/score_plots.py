@@ -13,7 +13,8 @@ from .data import DataError, Split, Video
 from .render import overlay
 from .scores import TITLES, Scores
 from .scoring import Example
-from .video import RGB, whole_file, write_image
+from .video import RGB
+from .writing import whole_file, write_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

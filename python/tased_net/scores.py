@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .video import whole_file
+from .writing import whole_file
 
 TITLES = {
     "nss": "NSS",

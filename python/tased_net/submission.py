@@ -18,7 +18,7 @@ from tqdm import tqdm
 from .data import DataError, Split, Video
 from .metrics import imresize
 from .predictions import Faults, MapFolder, read_map
-from .video import whole_file
+from .writing import whole_file
 
 SIZE = (360, 640)  # height and width
 VIDEOS = {"test": 300, "val": 100}

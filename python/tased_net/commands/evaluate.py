@@ -19,12 +19,13 @@ from ..data import DATASETS, DataError, Split, open_dataset
 from ..evaluate import Evaluation, evaluate
 from ..metrics import SPLITS
 from ..predictions import Faults, MapFolder, NetworkMaps, read_map
+from ..predictor import PRECISIONS, Predictor
 from ..published import table
 from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
-from ..video import whole_file
-from .shared import PRECISIONS, Commands, UsageError, add_debug, add_size, add_variant, network, say
+from ..writing import whole_file
+from .shared import Commands, UsageError, add_debug, add_size, add_variant, device, network, say
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
 PARTIAL = ".partial"  # the folder of videos that are done, in OUT
@@ -145,9 +146,9 @@ def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | Netwo
     if options.device is None and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
         options.device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     net = network(options)
+    predictor = Predictor(net, size=options.size, device=device(options), precision=options.precision)
     digest = hashlib.sha256(options.weights.read_bytes()).hexdigest()
-    identity = f"{digest} {options.precision} {net.options}"
-    return NetworkMaps(net, identity, options.size, PRECISIONS[options.precision][1])
+    return NetworkMaps(predictor, f"{digest} {net.options}")
 
 
 def refused(faults: Faults, sentence: str) -> int:
