@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .errors import DataError
 from .layouts import DATASETS, Found, Layout, find_videos
 from .problems import Problem, Problems, natural
-from .seeking import VideoFile, open_video
+from .seeking import VideoFile, open_file
 from .videos import ImageFiles, Source, Split, Video
 
 _OPENED_AT_ONCE = 4  # video files that are indexed at a time
@@ -146,7 +146,7 @@ def _opened(wanted: list[Found], progress: bool) -> dict[str, VideoFile | None]:
 
     def try_to_open(path: str) -> VideoFile | None:
         try:
-            return open_video(path)
+            return open_file(path)
         except DataError:
             return None
 

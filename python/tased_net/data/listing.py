@@ -14,10 +14,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..images import SUFFIXES
 from .cache import cached, keep
 from .errors import DataError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
 MATLAB = (".mat",)
 
@@ -30,8 +30,8 @@ _JUST_CHANGED = 2_000_000_000  # nanoseconds in which a folder may change again 
 class Series:
     """Numbered files of one folder.
 
-    Most are called `before`, the number with at least `digits` digits, `after`, and have numbers from `first` to `last` but
-    for `holes`; `others` are the rest by number.
+    Most are called `before`, the number with at least `digits` digits, `after`; `others` are the rest by number. Numbers go
+    from `first` to `last`, of which `holes` are missing, and beyond where others have such.
     """
 
     folder: str
@@ -59,7 +59,7 @@ def series(folder: str, names: Sequence[str]) -> Series | None:
     """The numbered ones among files of a folder; the number is the last one in the name.
 
     >>> series("maps", ["a_0003.png", "a_0001.png", "b2.png"])
-    Series(folder='maps', before='a_', digits=4, after='.png', first=1, last=3, holes=(2,), others={2: 'b2.png'})
+    Series(folder='maps', before='a_', digits=4, after='.png', first=1, last=3, holes=(), others={2: 'b2.png'})
     """
     names = sorted(names)
     parsed = _parsed(names[0]) if names else None
@@ -116,29 +116,29 @@ def list_folder(path: str) -> Folder:
     DataError
         If it cannot be read.
     """
-    kinds: dict[tuple[str, ...], list[str]] = {IMAGES: [], MATLAB: [], VIDEOS: []}
-    of_suffix = {suffix: names for suffixes, names in kinds.items() for suffix in suffixes}
-    folders = []
+    images: list[str] = []
+    matrices: list[str] = []
+    videos: list[str] = []
+    folders: list[str] = []
+    kinds = ((SUFFIXES, images), (MATLAB, matrices), (VIDEOS, videos))
+    of_suffix = {suffix[1:]: names for suffixes, names in kinds for suffix in suffixes}
     try:
         with os.scandir(path) as entries:
             for entry in entries:
                 name = entry.name
                 if name[0] == "." or name == "__MACOSX":
                     continue
-                suffix = os.path.splitext(name)[1]
+                suffix = name.rpartition(".")[2]
                 names = of_suffix[suffix] if suffix in of_suffix else of_suffix.get(suffix.lower())
-                if names is not None:
+                if names is images or names is matrices:
                     names.append(name)
                 elif entry.is_dir():
                     folders.append(name)
+                elif names is videos:
+                    videos.append(name)
     except OSError as error:
         raise DataError(f"{path}: cannot be listed ({error.strerror})") from error
-    return Folder(
-        series(path, kinds[IMAGES]),
-        series(path, kinds[MATLAB]),
-        tuple(sorted(kinds[VIDEOS])),
-        tuple(sorted(folders)),
-    )
+    return Folder(series(path, images), series(path, matrices), tuple(sorted(videos)), tuple(sorted(folders)))
 
 
 class Lister:

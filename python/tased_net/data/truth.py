@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,20 +13,34 @@ import scipy.sparse
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..video import RGB
+from .. import images
+from ..frames import RGB, VideoError
 from .errors import DataError
 
 Density: TypeAlias = NDArray[np.float32]  # (H, W)
 Fixations: TypeAlias = NDArray[np.bool_]  # (H, W)
 
 # What Pillow and scipy raise for files that are damaged or of another kind.
-_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, NotImplementedError)
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    scipy.io.matlab.MatReadError,
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: str) -> RGB:
-    """An image file as uint8 RGB (H, W, 3)."""
-    image: RGB = np.array(_read(path).convert("RGB"))
-    return image
+    """An image file as uint8 RGB (H, W, 3), upright."""
+    try:
+        return images.read_image(Path(path))
+    except VideoError as error:
+        raise DataError(str(error)) from error
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: {_why(error)}") from error
 
 
 def read_density(path: str) -> Density:

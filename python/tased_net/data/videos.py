@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from ..video import RGB
+from ..frames import RGB
 from .errors import DataError
 from .listing import Series
 from .truth import Density, Fixations, image_size, read_density, read_fixations, read_image
