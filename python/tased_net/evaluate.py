@@ -2,7 +2,7 @@
 
 The numbers do not depend on how the work is shared: what is drawn for a frame is drawn by its own seed. Work that was stopped
 goes on where it was: a video that is done leaves a file in a folder, `partial`, from which it is taken up again as long as
-the predictions and the settings are the same.
+predictions, truth and settings are the same.
 """
 
 from __future__ import annotations
@@ -24,9 +24,20 @@ import numpy as np
 from tqdm import tqdm
 
 from .data import Split, Video
-from .predictions import Faults, Map8, MapFolder, NetworkMaps
+from .predictions import Faults, Map8, MapFolder, NetworkMaps, expected_frames, files_key
 from .scores import Scores, ScoresError, VideoScores
-from .scoring import Chunk, Example, Fixated, OtherFrames, Points, Record, Settings, read_points, score_chunk
+from .scoring import (
+    Chunk,
+    Example,
+    Fixated,
+    OtherFrames,
+    Points,
+    Record,
+    Settings,
+    points_key,
+    read_points,
+    score_chunk,
+)
 from .sharing import cores, executor_of, gathered, ordered, processes
 from .writing import whole_file
 
@@ -203,7 +214,8 @@ class _Scorer:
     def records(self, settings: Settings, points: Fixated | None) -> list[Record]:
         """What came of the videos of this process."""
         mine = range(self.rank, len(self.videos), self.world)
-        keys = {number: self._key(number, settings) for number in mine}
+        truth = points_key(points)  # of all videos, as s-AUC draws among all
+        keys = {number: self._key(number, settings, truth) for number in mine}
         done = {number: record for number in mine if (record := self._taken_up(number, keys[number])) is not None}
         chosen = [number for number in mine if number not in done]
         others = (
@@ -257,22 +269,20 @@ class _Scorer:
 
     # What is kept of a video that is done.
 
-    def _key(self, number: int, settings: Settings) -> str:
+    def _key(self, number: int, settings: Settings, truth: str) -> str:
         video = self.videos[number]
-        frames = hash_of(f"{[(one.name, one.length) for one in self.videos]}")  # s-AUC draws among all
-        return hash_of(f"{frames} {video} {settings.key()} {self.predictions.key(video)}")
+        maps = video.maps
+        densities = [] if maps is None else [maps.path(video.first + index) for index in expected_frames(video)]
+        parts = [video.name, settings.key(), truth, files_key(densities), self.predictions.key(video)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _file(self, number: int) -> Path | None:
         return None if self.folder is None else self.folder / f"{number:05d}.npz"
 
     def _keep(self, number: int, key: str, record: Record) -> None:
         file = self._file(number)
-        if (
-            file is None
-            or not self.predictions.whole(record.name)
-            or any("cannot be read" in why for why in record.left_out)
-        ):
-            return  # may be mended without a sign of it
+        if file is None or not self.predictions.whole(record.name):
+            return
         words = {name: getattr(record, name) for name in ("name", "left_out", "constant", "unreadable")}
         arrays: dict[str, Any] = {"frames": record.frames, "values": record.values}
         for which, example in (("best", record.best), ("worst", record.worst)):
@@ -310,11 +320,6 @@ def _made(folder: str | os.PathLike[str] | None) -> Path | None:
         return None
     Path(folder).mkdir(parents=True, exist_ok=True)
     return Path(folder)
-
-
-def hash_of(text: str) -> str:
-    """A short name for a long text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 def _numbered_chunk(job: tuple[int, int, Chunk | None]) -> tuple[int, int, Record | None]:

@@ -132,15 +132,25 @@ class MapFolder:
 
     def key(self, video: Video) -> str:
         """Stands for the files of a video, as long as none of them changes."""
-        digest = hashlib.sha256(os.fsencode(self.root.resolve()))
-        for _, path in self.maps(video):
-            status = os.stat(path)
-            digest.update(f"{os.path.basename(path)} {status.st_size} {status.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        return files_key([path for _, path in self.maps(video)])
 
     def whole(self, _: str) -> bool:
         """Whether all maps of a video that there are have been given."""
         return True
+
+
+def files_key(paths: Iterable[str]) -> str:
+    """Stands for files as long as none of them changes."""
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = os.stat(path)
+        except OSError:
+            continue  # whoever reads it will say so
+        digest.update(
+            f"{os.path.abspath(path)} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape")
+        )
+    return digest.hexdigest()
 
 
 def _known_name(name: str) -> str:

@@ -149,6 +149,17 @@ def read_points(video: Video) -> list[Points | str]:
     return found
 
 
+def points_key(points: Fixated | None) -> str:
+    """Stands for the fixations of all videos."""
+    digest = hashlib.sha256()
+    for found in (found for video in points or () for found in video):
+        if isinstance(found, str):
+            digest.update(found.encode())
+        else:
+            digest.update(f"{found.size} {len(found.rows)} ".encode() + found.rows.tobytes() + found.columns.tobytes())
+    return digest.hexdigest()
+
+
 class OtherFrames:
     """Draws other frames for s-AUC, by a seed of the frame's own."""
 

@@ -287,6 +287,23 @@ def test_what_is_kept_is_not_used_for_other_settings(few: tuple[Path, Path], tmp
         assert kept.scores.mean().tolist() == again.scores.mean().tolist() == fresh.scores.mean().tolist()
 
 
+def test_what_is_kept_is_not_used_for_another_truth(few: tuple[Path, Path], tmp_path: Path) -> None:
+    data, maps = few
+    split = open_dataset(data, "dhf1k", "val")
+
+    def scores(partial: Path | None) -> tuple[float, ...]:
+        found = evaluate(split, MapFolder(maps, split), partial=partial)
+        assert found is not None
+        return tuple(found.scores.mean().tolist())
+
+    seen = [scores(tmp_path / "partial")]
+    for kind, truth in (("fixation", fixations(7, 9)), ("maps", density(7, 9))):
+        save(data / "annotation" / "0602" / kind / "0001.png", truth)
+        seen.append(scores(tmp_path / "partial"))
+        assert seen[-1] == scores(None)
+    assert len(set(seen)) == 3
+
+
 # ------------------------------------------------------------------------------------------------------------ predictions
 
 

@@ -59,7 +59,7 @@ Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 1
     add(
         "--split", help="part of the dataset (default: val of dhf1k, test of hollywood2 and ucfsports, all of a folder)"
     )
-    add("-o", "--output", type=Path, metavar="OUT", help="folder for the results (default: PRED_scores)")
+    add("-o", "--output", type=Path, metavar="OUT", help="folder for the results (default: PRED_scores, FILE_scores)")
     add("--weights", type=Path, metavar="FILE", help="predict with this network, in place of PRED")
     add(
         "--workers",
@@ -95,6 +95,8 @@ def run(options: argparse.Namespace) -> int:
     if options.workers is not None and options.workers < 0:
         raise UsageError(f"--workers must not be negative, got {options.workers}")
     source: Path = options.pred or options.weights
+    if source.name in ("", ".."):
+        source = source.resolve()
     output = options.output or source.with_name(f"{source.stem if options.weights else source.name}_scores")
     if not options.overwrite and any((output / name).exists() for name in FILES):
         raise UsageError(f"{output} holds results already: give --overwrite to replace them, or another -o")
