@@ -25,7 +25,7 @@ from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
 from ..writing import whole_file
-from .shared import Commands, UsageError, add_debug, add_size, add_variant, device, network, say
+from .shared import Commands, UsageError, add_debug, add_size, add_variant, devices, network, say
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
 PARTIAL = ".partial"  # the folder of videos that are done, in OUT
@@ -79,7 +79,7 @@ Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 1
     )
     add("--strict", action="store_true", help="refuse a dataset that is not complete")
     add("--overwrite", action="store_true", help="replace results that are there already")
-    add("--device", help="cpu, cuda, cuda:1, for --weights (default: cuda if there is one, else cpu)")
+    add("--device", help="cpu, cuda, cuda:1 or several: cuda:0,cuda:1, for --weights (default: the best that is there)")
     add("--precision", choices=tuple(PRECISIONS), default="float32", help="type to predict in (default: %(default)s)")
     add("--quiet", action="store_true", help="no progress bar, no table")
     add_size(parser)
@@ -148,7 +148,7 @@ def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | Netwo
     if options.device is None and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
         options.device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     net = network(options)
-    predictor = Predictor(net, size=options.size, device=device(options), precision=options.precision)
+    predictor = Predictor(net, size=options.size, device=devices(options), precision=options.precision)
     digest = hashlib.sha256(options.weights.read_bytes()).hexdigest()
     return NetworkMaps(predictor, f"{digest} {net.options}")
 
