@@ -209,8 +209,11 @@ class PyAVReader(VideoReader):
             self._damaged = True
             yield None
         start, duration = self._container.start_time or 0, self._container.duration or 0
-        announced = Fraction(start + duration, av.time_base) - 1  # a second's grace: headers round
-        self._damaged |= packets < self._stream.frames or end < announced
+        missing = Fraction(start + duration, av.time_base) - end
+        grace = (
+            2 / self.rate if packets < self._stream.frames else 1
+        )  # headers round, and AVI counts frames it leaves out
+        self._damaged |= missing > grace
 
     def close(self) -> None:
         self._container.close()

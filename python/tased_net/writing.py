@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+import torch
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 from PIL import Image
@@ -71,7 +72,7 @@ def video_writer(
     if time_base.denominator > LARGEST_TERM:
         time_base = Fraction(1, 90_000)
     with whole_file(path) as beside, av.open(os.fspath(beside), "w", "mp4", {"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality), **_repeatable()})
         codec = stream.codec_context
         codec.time_base, codec.pix_fmt = time_base, "yuv420p"
         codec.colorspace = codec.color_primaries = codec.color_trc = BT709
@@ -110,6 +111,14 @@ def video_writer(
         finally:
             if heard is not None:
                 heard.close()
+
+
+def _repeatable() -> dict[str, str]:
+    """Options with which the same frames give the same file, byte for byte.
+
+    With AVX-512, x264's look-ahead varies from run to run at widths that are no multiple of 128 (seen in build 165).
+    """
+    return {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
 
 
 def _fitted(width: int, height: int, max_width: int | None) -> tuple[int, int]:
