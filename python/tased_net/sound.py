@@ -12,13 +12,13 @@ import av
 import av.error
 
 from .frames import VideoWarning
+from .sources import TIMEOUT, shown_name
 
 # What players expect in an MP4 file, as FFmpeg names it; anything else becomes AAC.
 COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 AAC_FRAME = 1024  # samples
-TIMEOUT = 30.0  # seconds that a server may stay silent
 
 
 class Sound:
@@ -63,7 +63,7 @@ class Sound:
             self._next = next(self._packets, None)
         except (av.error.FFmpegError, EOFError):
             self._next = None
-            message = f"{self._source}: its sound is damaged, and only a part of it is carried over"
+            message = f"{shown_name(self._source)}: its sound is damaged, and only a part of it is carried over"
             warnings.warn(message, VideoWarning, stacklevel=2)
 
     def _copied(self, stream: av.AudioStream) -> Iterator[tuple[Fraction, av.Packet[Any]]]:

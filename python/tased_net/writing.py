@@ -19,6 +19,7 @@ from PIL import Image
 
 from .frames import VideoFrame, VideoWarning
 from .sound import Sound
+from .sources import shown_name
 
 BT709, LIMITED_RANGE = 1, 1  # ISO/IEC 23091-2 code points
 LARGEST_TERM = 100_000  # of a rate or a time base: beyond it encoders and players lose their way
@@ -133,8 +134,8 @@ def _opened(sound: str | None, container: av.container.OutputContainer, start: F
         return None
     try:
         return Sound(sound, container, start)
-    except (av.error.FFmpegError, EOFError, OSError) as error:
-        warnings.warn(f"{sound}: its sound is left out ({error})", VideoWarning, stacklevel=2)
+    except (av.error.FFmpegError, OSError) as error:
+        warnings.warn(f"{shown_name(sound)}: its sound is left out ({error.strerror})", VideoWarning, stacklevel=2)
         return None
 
 

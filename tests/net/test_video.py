@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import itertools
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 from PIL import Image
 
 from tased_net import video
+from tased_net.color import to_rgb
 from tased_net.video import (
     READERS,
     RGB,
@@ -490,6 +492,19 @@ def test_wide_colours_come_to_bt709(tmp_path: Path, transfer: int) -> None:
     seen = centres(read(file)[0].image, 4)
     assert (seen[SIX[:4] == 0] <= 20).all()
     assert (seen[SIX[:4] == 1] >= 60).all()
+
+
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv420p10le", "nv12", "gray", "rgb24", "bgra", "gbrp10le", "yuva420p", "ya8"]
+)
+def test_no_tags_however_odd_keep_a_frame_from_becoming_rgb(pix_fmt: str) -> None:
+    for matrix, transfer, primaries in itertools.product(
+        (0, 1, 2, 3, 8, 9, 10, 14, 17), (1, 2, 3, 16, 18), (1, 2, 3, 9, 12)
+    ):
+        frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 120, np.uint8), "rgb24").reformat(format=pix_fmt)
+        frame.colorspace, frame.color_trc, frame.color_primaries = matrix, transfer, primaries
+        image = to_rgb(frame, 16, 16)
+        assert (image.dtype, image.shape) == (np.uint8, (16, 16, 3))
 
 
 def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
