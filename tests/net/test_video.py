@@ -8,14 +8,14 @@ import itertools
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import wave
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -224,30 +224,36 @@ def test_unknown_readers_are_refused() -> None:
         open_video("a.mp4", "cv2")
 
 
-def on_standard_input(stdin: Any) -> subprocess.CompletedProcess[str]:
-    code = "from tased_net.video import open_video; print(*(round((f.image.mean() - 30) / 4) for f in open_video('-')))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-c", code], stdin=stdin, capture_output=True, text=True, env=environment, check=False
-    )
+@contextmanager
+def standard_input(file: IO[bytes]) -> Iterator[None]:
+    """The file or pipe as this process's standard input."""
+    before = os.dup(0)
+    os.dup2(file.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def test_a_stream_comes_on_standard_input(tmp_path: Path) -> None:
     file = encode(tmp_path / "a.mkv", [numbered(i) for i in range(12)])
     with subprocess.Popen(["cat", str(file)], stdout=subprocess.PIPE) as cat:
-        assert on_standard_input(cat.stdout).stdout.split() == [str(i) for i in range(12)]
+        assert cat.stdout is not None
+        with standard_input(cat.stdout):
+            assert [round((frame.image.mean() - 30) / 4) for frame in read("-")] == list(range(12))
 
 
 def test_standard_input_may_be_a_file_whose_index_is_at_its_end(tmp_path: Path) -> None:
-    with encode(tmp_path / "a.mp4", [numbered(i) for i in range(5)]).open("rb") as file:
-        assert on_standard_input(file).stdout.split() == [str(i) for i in range(5)]
+    file = encode(tmp_path / "a.mp4", [numbered(i) for i in range(5)])
+    with file.open("rb") as content, standard_input(content):
+        assert len(read("-")) == 5
 
 
 def test_standard_input_without_a_video_is_refused_with_a_sentence() -> None:
-    assert (
-        "standard input: no video, or one that cannot be read as a stream"
-        in on_standard_input(subprocess.DEVNULL).stderr
-    )
+    message = "standard input: no video, or one that cannot be read as a stream .*: name the file"
+    with open(os.devnull, "rb") as nothing, standard_input(nothing), pytest.raises(VideoError, match=message):
+        read("-")
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
