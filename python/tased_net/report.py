@@ -264,8 +264,8 @@ def _plot(
     )
     return (
         f'<div class="plot"><div class="head"><h2>{title}</h2><p>{note}</p><div class="values">{now}</div></div>'
-        f'<svg viewBox="0 0 {VIEW[0]} {VIEW[1]}" data-range="{low:g} {high:g}" role="img" aria-label="{title} over time">'
-        f"{''.join(parts)}</svg></div>"
+        f'<div class="chart"><svg viewBox="0 0 {VIEW[0]} {VIEW[1]}" data-range="{low:g} {high:g}" role="img" aria-label="{title} over time">'
+        f"{''.join(parts)}</svg></div></div>"
     )
 
 
