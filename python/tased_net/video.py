@@ -28,6 +28,7 @@ from .writing import video_writer, whole_file, write_image
 __all__ = [
     "READERS",
     "RGB",
+    "STDIN",
     "ImagesReader",
     "PyAVReader",
     "SkvideoReader",
@@ -37,6 +38,7 @@ __all__ = [
     "VideoReader",
     "VideoWarning",
     "image_files",
+    "is_url",
     "open_video",
     "video_name",
     "video_writer",
