@@ -210,7 +210,8 @@ def _clock(seconds: float) -> str:
 
 def _rows(facts: Mapping[str, str]) -> str:
     return "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts.items()
+        f"<tr><th>{html.escape(name[:1].upper() + name[1:])}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
     )
 
 

@@ -27,7 +27,7 @@ from tased_net.video import VideoInfo, open_video
 
 needs_browser = pytest.mark.skipif(PROGRAM is None, reason="no Chromium is installed (apt-get install chromium)")
 
-FACTS = {"Weights": "TASED_updated.pt", "Variant": "32 frames, updated"}
+FACTS = {"weights": "TASED_updated.pt", "Variant": "32 frames, updated"}
 WIDE = 960
 
 
