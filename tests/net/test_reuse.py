@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+import cases
 from tased_net import Predictor, TASEDNet
 from tased_net.reuse import Line, ReusingEncoder, SharingRun, clips_of, nodes_of
 from tased_net.sliding import Window, sliding_windows
@@ -47,6 +48,22 @@ def test_maps_are_those_of_the_plain_window_in_float64(options: dict[str, Any]) 
     expected = maps_of(net, count, reuse=False)
     for chunk in (1, 3):
         np.testing.assert_allclose(maps_of(net, count, chunk=chunk), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(not cases.FULL, reason="takes minutes and 8 GB of memory; TASED_TEST_SCALE=full runs it")
+def test_maps_are_those_of_the_plain_window_at_full_size() -> None:
+    """32 frames of 224x384 and every channel, in float64: at the start, in the middle and at the end."""
+    torch.set_num_threads(2)
+    torch.manual_seed(0)
+    predictor = Predictor(TASEDNet(), precision="float64")
+    frames = list(np.random.default_rng(0).integers(0, 256, (70, 224, 384, 3), np.uint8))
+    maps = list(predictor(frames))
+    network_inputs = [predictor.prepared(frame).double() for frame in frames]
+    for number, (clip, _) in enumerate(sliding_windows(network_inputs, 32)):
+        if number in (0, 17, 30, 31, 45, 69):
+            with torch.inference_mode():
+                expected = predictor.net(clips_of(torch.stack(clip)[None]))
+            np.testing.assert_allclose(maps[number], expected[0].numpy(), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("maps", [1, 3])
