@@ -1,0 +1,75 @@
+"""What a recipe trains and validates on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from ..data import DATASETS, DataError, Split, open_dataset
+from ..recipes import Recipe
+from .folder import TrainingError
+
+HELD_OUT = 10  # one video in so many is kept for validation where a data set has no split for it
+
+
+def open_splits(recipe: Recipe, tell: Callable[[str], None]) -> tuple[Split, Split]:
+    """The videos to train on and those to validate on, all with density maps.
+
+    Without a word in the recipe they are the data set's splits "train" and "val". What has no "train" is trained on whole; where
+    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out.
+
+    Raises
+    ------
+    TrainingError
+        If there is nothing to train on; the sentence says what is missing.
+    """
+    if recipe.data is None or recipe.dataset is None:
+        missing = " and ".join(f"--{name}" for name in ("data", "dataset") if getattr(recipe, name) is None)
+        raise TrainingError(f"nothing to train on: give {missing}, or put it into the recipe")
+    if recipe.dataset not in DATASETS:
+        raise TrainingError(f"dataset must be one of {', '.join(DATASETS)}, got {recipe.dataset!r}")
+    try:
+        training = _split(recipe, recipe.train_split, "train") or open_dataset(recipe.data, recipe.dataset)
+        validation = _split(recipe, recipe.validation_split, "val")
+    except DataError as error:
+        raise TrainingError(str(error)) from error
+    training = _with_truth(training, recipe, tell)
+    if validation is None:
+        return _held_out(training, tell)
+    return training, _with_truth(validation, recipe, tell)
+
+
+def _split(recipe: Recipe, stated: str | None, usual: str) -> Split | None:
+    """The split that the recipe states, or the usual one if the data set has it."""
+    assert recipe.data is not None
+    assert recipe.dataset is not None
+    try:
+        return open_dataset(recipe.data, recipe.dataset, stated or usual)
+    except DataError:
+        if stated is not None:
+            raise
+        return None
+
+
+def _with_truth(split: Split, recipe: Recipe, tell: Callable[[str], None]) -> Split:
+    name = f"{recipe.data}, {split.split or 'all videos'}"
+    videos = [video for video in split.videos if video.maps is not None]
+    for problem in split.problems:
+        tell(f"{name}: {problem}")
+    if not videos:
+        raise TrainingError(f"{name}: no video has both frames and density maps; docs/data.md shows the layouts")
+    return replace(split, videos=videos)
+
+
+def _held_out(split: Split, tell: Callable[[str], None]) -> tuple[Split, Split]:
+    count = len(split.videos)
+    if count == 1:
+        tell("a single video: validation uses it as well, and tells nothing about others")
+        return split, split
+    kept = set(range(min(HELD_OUT, count) - 1, count, HELD_OUT))
+    tell(f"no validation split: {len(kept)} of {count} videos are held out for it")
+    training, validation = (
+        replace(split, videos=[video for number, video in enumerate(split.videos) if (number in kept) is held])
+        for held in (False, True)
+    )
+    return training, validation
