@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import __version__
+from ..data import DATASETS
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..losses import Loss
@@ -33,7 +34,7 @@ PLATEAU = "plateau"
 
 
 class RecipeError(ValueError):
-    """A recipe that is missing, is no TOML, or has a key or value that makes no sense."""
+    """A recipe that is missing, is no TOML, has a key or value that makes no sense, or cannot be carried out as it is."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,9 @@ UP_TO_ONE = _number("a number above 0, at most 1", lambda value: 0 < value <= 1)
 SIZE = Kind(f"HxW such as 224x384, both at least {MIN_SIDE}", str, _is_size)
 MIX = Kind("kl, cc, sim or nss, or a sum of them such as kl+0.1*cc", str, _is_mix)
 DROPS = Kind("steps in rising order such as 750,950, or plateau", _read_drops, _are_drops)
-CLIP_LENGTH = Kind("4 or a multiple of 8", int, lambda value: _is_whole(value) and (value == 4 or value > 0 == value % 8))
+CLIP_LENGTH = Kind(
+    "4 or a multiple of 8", int, lambda value: _is_whole(value) and (value == 4 or value > 0 == value % 8)
+)
 
 
 def _key(default: Any, kind: Kind, help: str, *, free: bool = False) -> Any:
@@ -114,11 +117,11 @@ class Recipe:
     Examples
     --------
     >>> Recipe().lr_at(750), Recipe().lr_at(751)
-    (0.1, 0.01)
+    (0.1, 0.010...)
     """
 
     data: str | None = _key(None, TEXT, "folder of the data set", free=True)
-    dataset: str | None = _key(None, TEXT, "its layout: dhf1k, hollywood2, ucfsports or folder")
+    dataset: str | None = _key(None, _one_of(*DATASETS), f"its layout: {', '.join(DATASETS)}")
     train_split: str | None = _key(None, TEXT, "what to train on (default: the data set's training split)")
     validation_split: str | None = _key(None, TEXT, "what to validate on (default: the data set's validation split)")
     weights: str | None = _key(None, TEXT, "weights of a whole network to begin with, as for another data set")
@@ -145,7 +148,9 @@ class Recipe:
     encoder_lr: float = _key(1e-3, NOT_NEGATIVE, "learning rate of the encoder, which does not drop")
     momentum: float = _key(0.9, SHARE, "momentum of SGD")
     weight_decay: float = _key(2e-7, NOT_NEGATIVE, "weight decay")
-    drops: str | tuple[int, ...] = _key((750, 950), DROPS, "steps after which lr drops, or plateau: when validation stalls")
+    drops: str | tuple[int, ...] = _key(
+        (750, 950), DROPS, "steps after which lr drops, or plateau: when validation stalls"
+    )
     drop_factor: float = _key(0.1, UP_TO_ONE, "what lr is multiplied with at a drop")
     patience: int = _key(3, _whole(1), "validations without a lower loss that make a plateau")
     bn_momentum: float = _key(1e-3, UP_TO_ONE, "weight of a batch in the running statistics of batch norms")
@@ -251,4 +256,5 @@ def network_options(recipe: Recipe) -> dict[str, Any]:
 
 def conflicts(begun: Recipe, wanted: Recipe) -> list[str]:
     """The keys in which a recipe departs from that of a run in a way that a resumed run may not."""
-    return [name for name, key in KEYS.items() if not key.metadata["free"] and getattr(begun, name) != getattr(wanted, name)]
+    kept = {**{name: getattr(wanted, name) for name in KEYS}, **network_options(begun), **network_options(wanted)}
+    return [name for name, key in KEYS.items() if not key.metadata["free"] and getattr(begun, name) != kept[name]]

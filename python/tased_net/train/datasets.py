@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..data import DATASETS, DataError, Split, open_dataset
-from ..recipes import Recipe
+from ..data import DataError, Split, open_dataset
+from ..recipes import Recipe, RecipeError
 from .folder import TrainingError
 
 HELD_OUT = 10  # one video in so many is kept for validation where a data set has no split for it
@@ -20,14 +20,14 @@ def open_splits(recipe: Recipe, tell: Callable[[str], None]) -> tuple[Split, Spl
 
     Raises
     ------
+    RecipeError
+        If the recipe names no data.
     TrainingError
         If there is nothing to train on; the sentence says what is missing.
     """
     if recipe.data is None or recipe.dataset is None:
-        missing = " and ".join(f"--{name}" for name in ("data", "dataset") if getattr(recipe, name) is None)
-        raise TrainingError(f"nothing to train on: give {missing}, or put it into the recipe")
-    if recipe.dataset not in DATASETS:
-        raise TrainingError(f"dataset must be one of {', '.join(DATASETS)}, got {recipe.dataset!r}")
+        missing = " and ".join(name for name in ("data", "dataset") if getattr(recipe, name) is None)
+        raise RecipeError(f"nothing to train on: give {missing}, on the command line or in the recipe")
     try:
         training = _split(recipe, recipe.train_split, "train") or open_dataset(recipe.data, recipe.dataset)
         validation = _split(recipe, recipe.validation_split, "val")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..data import Clips, Place
 
-_ORDERS, _CLIPS = 0, 1  # what numbers are drawn for, so that no number serves twice
+_ORDERS, _CLIPS, _LAYERS = 0, 1, 2  # what numbers are drawn for, so that no number serves twice
 
 
 class Draws:
@@ -61,6 +61,11 @@ def uniform_places(clips: Clips, count: int) -> list[Place]:
     """`count` clips, spread evenly over all; all of them if there are no more."""
     count = min(count, len(clips))
     return [clips.place((2 * number + 1) * len(clips) // (2 * count)) for number in range(count)]
+
+
+def layer_seed(seed: int, step: int, turn: int) -> int:
+    """For torch's generator before a batch, for layers and losses that draw: those of `TASEDNet` do not."""
+    return int(_numbers(seed, _LAYERS, (0, turn, step), 1)[0]) >> 1
 
 
 def _numbers(seed: int, purpose: int, counter: tuple[int, int, int], count: int) -> NDArray[np.uint64]:

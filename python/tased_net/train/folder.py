@@ -81,7 +81,9 @@ class RunFolder:
         try:
             state = torch.load(self.state, map_location="cpu", weights_only=True)
         except Exception as error:  # torch.load meets damage with many types
-            raise TrainingError(f"{self.state}: not the state of a run, or damaged; move it away to begin anew") from error
+            raise TrainingError(
+                f"{self.state}: not the state of a run, or damaged; move it away to begin anew"
+            ) from error
         if not isinstance(state, dict) or state.get("format") != FORMAT:
             raise TrainingError(f"{self.state}: the state of another version of tased; move it away to begin anew")
         return state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -102,7 +102,7 @@ def _loader(
     clips: Dataset[Loaded], keys: Sampler[list[Key]] | list[list[int]], workers: int, pin: bool
 ) -> DataLoader[Batch]:
     return DataLoader(
-        clips,
+        cast("Dataset[Batch]", clips),  # its items, once collated
         batch_sampler=keys,
         num_workers=workers,
         collate_fn=_batch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,7 @@ def draw_losses(path: str | os.PathLike[str], rows: Sequence[Row], loss: str) ->
     if validated:
         points = ([row["step"] for row in validated], [row["val_loss"] for row in validated])
         axes.plot(*points, "o-", color="#d9541e", markersize=4, linewidth=1.2, label="validation")
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         if after["lr"] < before["lr"]:
             axes.axvline(before["step"], color="#888888", linestyle=":", linewidth=1)
             axes.annotate(

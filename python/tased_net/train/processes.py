@@ -57,7 +57,7 @@ class Processes:
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Joins the other processes, if torchrun has started this one; leaves them at the end."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
         return
     dist.init_process_group()  # gloo for tensors on the CPU, and NCCL where there is CUDA
@@ -79,7 +79,7 @@ def local_device(name: str | None) -> torch.device:
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         if device.type == "cuda" and device.index is None:
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"{name or device}: {str(error).splitlines()[0]}") from error

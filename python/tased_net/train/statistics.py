@@ -9,7 +9,7 @@ have done one after the other: by 1 - (1 - momentum)^batches of the way.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from .processes import Processes
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
@@ -14,19 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data import Clips
 from ..losses import Loss
-from ..recipes import PLATEAU, Recipe, conflicts, network_options
+from ..recipes import Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
 from ..weights import architecture, load_weights, read_weights
 from .datasets import open_splits
-from .draws import Draws, FixedDraws, uniform_places
+from .draws import Draws, FixedDraws, layer_seed, uniform_places
 from .folder import COLUMNS, Row, RunFolder, State, TrainingError
 from .interrupts import Interrupt, interrupts
-from .loading import Batch, StepKeys, TrainingClips, ValidationClips, training_batches, validation_batches
+from .loading import ATTEMPTS, Batch, StepKeys, TrainingClips, ValidationClips, training_batches, validation_batches
 from .optimise import MovingAverage, Rates, optimiser_of
 from .pictures import draw_losses, draw_scenes
 from .processes import Processes, joined, local_device
@@ -47,16 +47,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: after which step, by which signal if by any, and its last validation loss and its lowest."""
+    """How a run ended: after which step, by which signal if by any, and the lowest validation loss if there was one."""
 
     step: int
     signal: int | None
-    validation_loss: float | None
     best: float | None
-
-
-class NotFinite(Exception):
-    """A step that was not taken, as its loss or its gradients are not finite."""
 
 
 def train(
@@ -96,8 +91,10 @@ def train(
 
     Raises
     ------
+    RecipeError
+        If the recipe cannot be carried out as it is, or is not that of the run that is to be resumed.
     TrainingError
-        If there is nothing to train on, the run cannot be resumed, too many clips cannot be read, or the loss is not finite; in
+        If there is nothing to train on, the run's state is damaged, too many clips cannot be read, or the loss is not finite; in
         the last two cases the state before that step is saved.
     WeightsError
         If weights to begin with cannot be loaded.
@@ -106,13 +103,13 @@ def train(
         folder = RunFolder(run)
         state = folder.read_state()
         if state is not None and not resume:
-            raise TrainingError(f"{run}: holds a run already: --resume goes on with it, -o OTHER begins another")
+            raise RecipeError(f"{run}: holds a run already: --resume goes on with it, -o OTHER begins another")
         if state is not None:
             begun = Recipe(**state["recipe"])
             changed = conflicts(begun, recipe)
             if changed:
                 name = changed[0]
-                raise TrainingError(
+                raise RecipeError(
                     f"{run}: the run began with {name} = {getattr(begun, name)!r}, and {getattr(recipe, name)!r} would make it "
                     "another: leave it out, or begin another with -o OTHER"
                 )
@@ -139,11 +136,17 @@ class Trainer:
         progress: bool,
     ) -> None:
         if processes.count > recipe.accumulate:
-            raise TrainingError(
+            raise RecipeError(
                 f"{processes.count} processes share the {recipe.accumulate} batches of a step: "
                 f"give --accumulate {processes.count} or more"
             )
-        self.folder, self.processes, self.interrupt, self.tell, self.progress = folder, processes, interrupt, tell, progress
+        self.folder, self.processes, self.interrupt, self.tell, self.progress = (
+            folder,
+            processes,
+            interrupt,
+            tell,
+            progress,
+        )
         self.device = local_device(device)
         self.net = _network(recipe, state, tell)
         self.recipe = dataclasses.replace(recipe, **architecture(self.net.options))
@@ -160,28 +163,36 @@ class Trainer:
     def _open_data(self) -> None:
         recipe = self.recipe
         training, validation = open_splits(recipe, self.tell)
-        clips, self.validated = (
-            Clips(split, self.net.clip_length, recipe.height_width, maps=self.net.maps) for split in (training, validation)
+        clips, validated = (
+            Clips(split, self.net.clip_length, recipe.height_width, maps=self.net.maps)
+            for split in (training, validation)
         )
         per_step = recipe.batch * recipe.accumulate
-        places = uniform_places(self.validated, recipe.validation_clips)
+        places = uniform_places(validated, recipe.validation_clips)
         draws: Draws | FixedDraws
         if recipe.overfit:
-            self.validated, places = clips, uniform_places(clips, recipe.overfit)
+            validated, places = clips, uniform_places(clips, recipe.overfit)
             draws = FixedDraws(places, per_step, recipe.seed)
         else:
             draws = Draws([clips.starts(video) for video in range(len(training.videos))], per_step, recipe.seed)
-        self.clips = TrainingClips(clips, draws)
-        self.places = places
+        self.clips, self.places = TrainingClips(clips, draws), places
+        self.validation = validation_batches(
+            ValidationClips(validated, places),
+            recipe.batch,
+            self.processes.rank,
+            self.processes.count,
+            min(recipe.workers, len(places)),
+            self.device.type == "cuda",
+        )
 
     def _build(self, state: State | None) -> None:
         """The network on its device, and all that goes with it, as new or as a state has it."""
         recipe, processes = self.recipe, self.processes
-        dtype, self.autocast = PRECISIONS[recipe.precision]
-        self.net.to(self.device, dtype).to(memory_format=torch.channels_last_3d).train()
+        self.dtype, self.autocast = PRECISIONS[recipe.precision]
+        self.net.to(self.device, self.dtype).to(memory_format=torch.channels_last_3d).train()
         if recipe.sync_bn:
             if self.device.type != "cuda" or recipe.accumulate % processes.count:
-                raise TrainingError(
+                raise RecipeError(
                     "sync_bn needs GPUs that share the batches of a step evenly: "
                     f"{processes.count} processes on {self.device.type}, accumulate = {recipe.accumulate}"
                 )
@@ -190,7 +201,7 @@ class Trainer:
         self.optimiser = optimiser_of(self.net, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast is torch.float16)
         self.rates, self.loss = Rates(recipe), Loss(recipe.loss)
-        self.step, self.skipped, self.best = 0, 0, math.inf
+        self.step, self.skipped, self.best, self.saved = 0, 0, math.inf, False
         self.pending: Row | None = None  # the row of a step whose validation was broken off
         if state is not None:
             self._load(state)
@@ -198,9 +209,9 @@ class Trainer:
         self.net.checkpoint_activations(recipe.checkpoint)
         if recipe.compile:
             self.net.compile()
-        self.model: nn.Module = self.net
+        self.parallel: DistributedDataParallel | None = None
         if processes.count > 1:
-            self.model = DistributedDataParallel(self.net, broadcast_buffers=False, gradient_as_bucket_view=True)
+            self.parallel = DistributedDataParallel(self.net, broadcast_buffers=False, gradient_as_bucket_view=True)
 
     def _load(self, state: State) -> None:
         try:
@@ -219,7 +230,7 @@ class Trainer:
     def state(self) -> State:
         """All that the run needs to go on. Of random numbers that is the recipe's seed and the step."""
         return {
-            "recipe": {key: value for key, value in dataclasses.asdict(self.recipe).items()},
+            "recipe": dataclasses.asdict(self.recipe),
             "step": self.step,
             "network": self.net.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -235,27 +246,206 @@ class Trainer:
 
     def run(self) -> Outcome:
         """Trains to the recipe's last step, or until ctrl-C."""
-        recipe, processes = self.recipe, self.processes
-        keys = StepKeys(
-            range(self.step + 1, recipe.steps + 1), recipe.batch, recipe.accumulate, processes.rank, processes.count
-        )
-        pin = self.device.type == "cuda"
+        recipe, processes, pin = self.recipe, self.processes, self.device.type == "cuda"
+        steps = range(self.step + 1, recipe.steps + 1)
+        keys = StepKeys(steps, recipe.batch, recipe.accumulate, processes.rank, processes.count)
         batches = iter(training_batches(self.clips, keys, recipe.workers, pin))
-        self.validation = validation_batches(
-            ValidationClips(self.validated, self.places),
-            recipe.batch,
-            processes.rank,
-            processes.count,
-            min(recipe.workers, len(self.places)),
-            pin,
-        )
-        stopped = self.pending is not None and not self._finish(self.pending)
+        going = self.pending is None or self._finish(self.pending)
         with tqdm(total=recipe.steps, initial=self.step, unit="step", disable=not self.progress) as bar:
-            while self.step < recipe.steps and not stopped:
+            while going and self.step < recipe.steps:
                 row = self._step(batches)
                 bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_second']:.1f} images/s", refresh=False)
                 bar.update()
-                stopped = not self._finish(row)
+                going = self._finish(row)
         self._save()
-        self._draw_losses()
-        return Outcome(self.step, self.interrupt.signal if stopped else None, None, None)
+        best = None if math.isinf(self.best) else self.best
+        return Outcome(self.step, None if going else self.interrupt.signal or signal.SIGINT, best)
+
+    def _step(self, batches: Iterator[Batch]) -> Row:
+        """Takes a step, or leaves all as it was."""
+        began, step = time.monotonic(), self.step + 1
+        rates = (self.recipe.encoder_lr, self.rates.at(step))
+        for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate
+        self.statistics.begin()
+        try:
+            loss = self._gradients(step, batches)
+            norm = self._update(step)
+        except TrainingError:
+            self.statistics.cancel()
+            self._save()
+            raise
+        finally:
+            self.optimiser.zero_grad()
+        self.statistics.end(self.recipe.accumulate)
+        if self.average is not None:
+            self.average.follow(self.net)
+        self.step, self.saved = step, False
+        seconds = time.monotonic() - began
+        images = self.recipe.batch * self.recipe.accumulate * self.net.clip_length
+        row = (step, loss, rates[1], rates[0], norm, seconds, images / seconds, self.skipped)
+        return dict(zip(COLUMNS, row, strict=False))
+
+    def _gradients(self, step: int, batches: Iterator[Batch]) -> float:
+        """Sums the gradients of a step's batches over all processes; returns the mean loss of its clips."""
+        recipe, processes = self.recipe, self.processes
+        losses = torch.zeros(
+            recipe.batch * recipe.accumulate + 1, dtype=torch.float64
+        )  # of all clips; the last counts others
+        names: dict[int, str] = {}
+        turns = range(processes.rank, recipe.accumulate, processes.count)
+        for turn in turns:
+            batch = next(batches)
+            self._count_skipped(batch, losses)
+            torch.manual_seed(layer_seed(recipe.seed, step, turn))
+            # DDP adds up gradients in the last backward, and divides by the number of processes.
+            with self.parallel.no_sync() if self.parallel is not None and turn != turns[-1] else nullcontext():
+                maps = self._forward(self.parallel or self.net, batch.clips)
+                each = self.loss(maps, batch.density.to(self.device), batch.fixations.to(self.device))
+                self.scaler.scale(each.mean() * processes.count / recipe.accumulate).backward()
+            losses[batch.numbers] = each.detach().double().cpu()
+            names.update(zip(batch.numbers, batch.names, strict=True))
+            self.statistics.seen()
+        processes.add_up(losses)
+        self.skipped += int(losses[-1])
+        if self.skipped > recipe.max_skipped:
+            raise TrainingError(
+                f"step {step}: {self.skipped} clips could not be read, more than max_skipped = {recipe.max_skipped}; repair the "
+                f"data set or raise --max-skipped, and go on with --resume"
+            )
+        if not losses.isfinite().all():
+            mine = [name for number, name in sorted(names.items()) if not losses[number].isfinite()]
+            raise self._not_finite(step, "the loss of " + ", ".join(processes.gather(mine)))
+        return losses[:-1].mean().item()
+
+    def _count_skipped(self, batch: Batch, losses: Tensor) -> None:
+        for sentence in batch.skipped:
+            self.tell(f"left out a clip: {sentence}")
+        losses[-1] += len(batch.skipped)
+        if len(batch.numbers) < self.recipe.batch:
+            raise TrainingError(f"{ATTEMPTS} clips in a row cannot be read, the last one: {batch.skipped[-1]}")
+
+    def _forward(self, model: nn.Module, clips: Tensor) -> Tensor:
+        clips = clips.to(self.device, self.dtype, non_blocking=True, memory_format=torch.channels_last_3d)
+        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            maps: Tensor = model(clips)
+        return maps
+
+    def _update(self, step: int) -> float:
+        """Moves the weights by the gradients; returns these' norm."""
+        self.scaler.unscale_(self.optimiser)
+        parameters = list(self.net.parameters())
+        norm = torch.nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
+        if not norm.isfinite() and (not self.scaler.is_enabled() or self.scaler.get_scale() < LEAST_SCALE):
+            raise self._not_finite(step, "the gradients' norm")
+        if self.recipe.clip_gradient is not None:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_gradient, norm)
+        self.scaler.step(
+            self.optimiser
+        )  # which takes no step where float16's gradients overflowed, and lowers their scale
+        self.scaler.update()
+        return norm.item()
+
+    def _not_finite(self, step: int, what: str) -> TrainingError:
+        return TrainingError(
+            f"step {step}: {what} is not finite; {self.folder.state} holds the run after step {step - 1}. A lower --lr, "
+            "--clip-gradient or --precision float32 may help: begin anew with one of them"
+        )
+
+    # ------------------------------------------------------------------------------------------------------- between steps
+
+    def _finish(self, row: Row) -> bool:
+        """Validates where it is time to, writes what is to be written; returns whether to go on."""
+        recipe, processes = self.recipe, self.processes
+        due = self.step % recipe.validate_every == 0 or self.step == recipe.steps
+        if due:
+            self.pending, self.saved = row, False
+            self._save()
+            try:
+                row = row | self._validate()
+            except Stopped:
+                return False
+            self.pending, self.saved = None, False
+        if processes.first:
+            self.folder.write_row(row)
+            for name, value in row.items():
+                if self.board is not None and name != "step":
+                    self.board.add_scalar(name, value, self.step)
+        if due or self.step % recipe.save_every == 0:
+            self._save()
+        return not processes.any(self.interrupt.signal is not None)
+
+    def _validate(self) -> dict[str, float]:
+        net = self.net if self.average is None else self.average.net
+        scores, scenes = validate(
+            net,
+            self.validation,
+            len(self.places),
+            self.loss,
+            self._forward,
+            self.processes,
+            stop=lambda: self.interrupt.signal is not None,
+            progress=self.progress,
+        )
+        loss = scores["val_loss"]
+        if (
+            self.step % self.recipe.validate_every == 0
+        ):  # the last step's decides nothing: a longer run would not have it
+            self.rates.observe(loss)
+        if loss < self.best:
+            self.best = loss
+            if self.processes.first:
+                net.save_pretrained(self.folder.best)
+        if self.processes.first and scenes:
+            draw_scenes(self.folder.validation_picture, scenes, f"step {self.step}, validation loss {loss:.4f}")
+        return scores
+
+    def _save(self) -> None:
+        """Writes the state, the network and the curve, if that has not been done since the last step."""
+        if self.processes.first and not self.saved:
+            self.folder.write_state(self.state(), self.net if self.average is None else self.average.net)
+            rows = self.folder.rows()
+            if rows:
+                draw_losses(self.folder.loss_picture, rows, self.recipe.loss)
+        self.saved = True
+
+    def close(self) -> None:
+        """Leaves the network as others know it."""
+        self.statistics.release()
+        if self.board is not None:
+            self.board.close()
+
+
+def _network(recipe: Recipe, state: State | None, tell: Tell) -> TASEDNet:
+    """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed."""
+    stated = read_weights(recipe.weights)[1] if recipe.weights is not None and state is None else None
+    begins_at_random = recipe.weights is None and recipe.encoder_weights == "none"
+    torch.manual_seed(recipe.seed)
+    try:
+        net = TASEDNet(**{**(stated or {}), **network_options(recipe)})
+    except ValueError as error:
+        raise RecipeError(str(error)) from error
+    if state is not None:
+        return net
+    if recipe.weights is not None and recipe.encoder_weights != "none":
+        raise RecipeError(
+            "weights and encoder_weights are both given: those of a whole network have an encoder already"
+        )
+    if recipe.weights is not None:
+        load_weights(net, recipe.weights)
+    elif begins_at_random:
+        tell(
+            "the encoder begins with random weights; the paper's begins with those of Kinetics: --encoder-weights FILE"
+        )
+    elif load_weights(net, recipe.encoder_weights) != "encoder":
+        raise RecipeError(f"{recipe.encoder_weights}: holds a whole network: give it as --weights")
+    return net
+
+
+def _tensorboard(folder: RunFolder, step: int) -> Any:
+    """What writes for TensorBoard, if it is installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(folder.path / "tensorboard", purge_step=step + 1)

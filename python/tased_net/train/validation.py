@@ -72,8 +72,11 @@ def validate(
     table = table[table[:, -1] > 0, :-1]
     if not len(table):
         raise TrainingError("no clip of the validation can be read")
-    means = dict(zip(SCORES, table.nanmean(0).tolist(), strict=True))
-    return {name: value for name, value in means.items() if not math.isnan(value)}, scenes
+    means = dict(zip(SCORES[1:], table[:, 1:].nanmean(0).tolist(), strict=True))
+    scores = {
+        name: value for name, value in means.items() if not math.isnan(value)
+    }  # without fixations there is no NSS
+    return {"val_loss": table[:, 0].mean().item(), **scores}, scenes
 
 
 def _scores(saliency: Tensor, batch: Batch, loss: Loss) -> Tensor:
