@@ -40,6 +40,7 @@ PRECISIONS = {
     "bfloat16": (torch.float32, torch.bfloat16),
     "float16": (torch.float32, torch.float16),
 }
+TWO_FRAMES = (4, 8, 16)  # clip lengths of which a stretch of the encoder has maps of two frames
 LEAST_SCALE = 2.0**-14  # of float16's losses: below it, gradients do not get finite by scaling
 
 Tell = Callable[[str], None]
@@ -197,6 +198,11 @@ class Trainer:
                     f"{processes.count} processes on {self.device.type}, accumulate = {recipe.accumulate}"
                 )
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
+        if self.device.type == "cpu" and self.autocast is torch.bfloat16 and self.net.clip_length in TWO_FRAMES:
+            raise RecipeError(
+                f"bfloat16 on a CPU goes wrong with clips of {self.net.clip_length} frames: PyTorch's gradient of a convolution "
+                "over two frames reads memory that holds nothing (seen in 2.14); take float32 or float16, or 24 frames or more"
+            )
         self.average = MovingAverage(self.net, recipe.ema) if recipe.ema else None
         self.optimiser = optimiser_of(self.net, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast is torch.float16)

@@ -1,0 +1,507 @@
+"""Training end to end, with tiny networks on data in the real layouts: what it writes, how it stops and goes on, how it fails."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import re
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from net.layouts import write_clips, write_dhf1k
+from tased_net import TASEDNet, cli, losses
+from tased_net.recipes import Recipe, RecipeError, load_recipe
+from tased_net.train import TrainingError, interrupts, train, trainer
+from tased_net.train.folder import RunFolder
+
+SMALL: dict[str, Any] = {
+    "dataset": "dhf1k",
+    "clip_length": 8,
+    "width": 0.02,
+    "size": "32x48",
+    "batch": 2,
+    "accumulate": 2,
+    "steps": 6,
+    "lr": 0.01,
+    "drops": (3,),
+    "bn_momentum": 0.1,
+    "validate_every": 2,
+    "validation_clips": 3,
+    "save_every": 1,
+    "workers": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def dhf1k(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dhf1k(tmp_path_factory.mktemp("dhf1k"), {1: 12, 2: 5, 3: 9, 601: 9, 602: 10})
+
+
+@pytest.fixture
+def recipe(dhf1k: Path) -> Recipe:
+    return Recipe(data=str(dhf1k), **SMALL)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Recipe], Path]:
+    """The run of a recipe that nothing has disturbed."""
+    runs: dict[Recipe, Path] = {}
+
+    def run(recipe: Recipe) -> Path:
+        if recipe not in runs:
+            runs[recipe] = tmp_path_factory.mktemp("whole")
+            train(recipe, runs[recipe])
+        return runs[recipe]
+
+    return run
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Drawing takes longer than a step."""
+    for name in ("draw_losses", "draw_scenes"):
+        monkeypatch.setattr(trainer, name, lambda *arguments: None)
+
+
+def weights(run: Path, name: str = "last") -> dict[str, Tensor]:
+    return TASEDNet.from_pretrained(run / f"{name}.safetensors").state_dict()
+
+
+def assert_equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def log(run: Path) -> list[dict[str, str]]:
+    """The rows of the log, less what tells the time."""
+    with (run / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: text for name, text in row.items() if name not in ("seconds", "images_per_second")} for row in rows]
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    assert log(one) == log(other)
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+    states = [torch.load(run / "state.pt", weights_only=True) for run in (one, other)]
+    for part in ("network", "optimiser", "average", "rates", "scaler", "best", "skipped", "step", "pending"):
+        torch.testing.assert_close(states[0][part], states[1][part], rtol=0, atol=0)
+
+
+def arguments(recipe: Recipe, run: Path) -> list[str]:
+    """The command line of a recipe."""
+    options = {**SMALL, "data": recipe.data, "dataset": recipe.dataset, "drops": "3"}
+    flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    return ["train", "-o", str(run), *flags]
+
+
+# ------------------------------------------------------------------------------------------------------- what it writes
+
+
+def test_a_run_has_its_weights_log_pictures_and_recipe(
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "runs" / "first"
+    assert cli.main(arguments(recipe, run)) == 0
+    files = ["best.safetensors", "last.safetensors", "log.csv", "loss.png", "recipe.toml", "state.pt", "validation.png"]
+    assert sorted(file.name for file in run.iterdir()) == files
+    rows = log(run)
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
+    assert [(row["lr"], row["encoder_lr"]) for row in rows] == [("0.01", "0.001")] * 3 + [("0.001", "0.001")] * 3
+    assert all(float(row["loss"]) > 0 for row in rows)
+    assert [row["val_loss"] != "" for row in rows] == [False, True] * 3
+    assert all(row["val_kl"] == row["val_loss"] and -1 < float(row["val_cc"]) < 1 for row in rows if row["val_loss"])
+    net = TASEDNet.from_pretrained(run / "last.safetensors")
+    assert (net.clip_length, net.options["width"]) == (8, 0.02)
+    lowest = min(float(row["val_loss"]) for row in rows if row["val_loss"])
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "the encoder begins with random weights; the paper's begins with those of Kinetics" in err
+    assert re.search(r"6/6 .*step/s.*loss \d\.\d{4}, \d+\.\d images/s", err)
+    assert f"{run}: 6 steps, lowest validation loss {lowest:.4f}\n" in err
+    for name in ("loss.png", "validation.png"):
+        with Image.open(run / name) as image:
+            assert len(image.convert("RGB").getcolors(1 << 20)) > 50
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_saved_recipe_repeats_the_run(recipe: Recipe, tmp_path: Path) -> None:
+    train(recipe, tmp_path / "one")
+    saved = load_recipe(str(tmp_path / "one" / "recipe.toml"))
+    assert saved == replace(recipe, aggregation="updated", upsampling="unpool", denser=False, maps=1, decoder="tased")
+    train(saved, tmp_path / "two")
+    assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_best_is_the_network_of_the_lowest_validation_loss(recipe: Recipe, tmp_path: Path) -> None:
+    train(replace(recipe, lr=0.5, encoder_lr=0.5, drops=()), tmp_path)  # so high that it gets worse
+    losses = {int(row["step"]): float(row["val_loss"]) for row in log(tmp_path) if row["val_loss"]}
+    best = min(losses, key=lambda step: losses[step])
+    assert best < 6
+    train(replace(recipe, lr=0.5, encoder_lr=0.5, drops=(), steps=best), tmp_path / "to best")
+    assert_equal(weights(tmp_path, "best"), weights(tmp_path / "to best"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("layout", ["dhf1k", "hollywood2", "ucfsports", "folder"])
+def test_every_layout_trains_and_resumes(layout: str, dhf1k: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    size = (36, 64)
+    if layout == "hollywood2":
+        write_clips(data, {f"actionclip{part}{n:05d}": (n, size) for part in ("train", "test") for n in (1, 9, 12)})
+    elif layout == "ucfsports":
+        write_clips(data / "training", {"Diving-001": (9, size), "Golf-002": (12, (40, 30)), "Golf-003": (2, size)})
+    elif layout == "folder":
+        write_clips(data, {"a": (9, size)})
+    else:
+        data = dhf1k
+    said: list[str] = []
+    recipe = Recipe(**{**SMALL, "data": str(data), "dataset": layout, "steps": 2})
+    train(recipe, tmp_path / "run", tell=said.append)
+    outcome = train(replace(recipe, steps=3), tmp_path / "run", resume=True, tell=said.append)
+    assert (outcome.step, outcome.signal) == (3, None)
+    assert f"{tmp_path / 'run'}: goes on after step 2 of 3" in said
+    held_out = {
+        "hollywood2": "no validation split: 1 of 3 videos are held out for it",
+        "ucfsports": "no validation split: 1 of 3 videos are held out for it",
+        "folder": "a single video: validation uses it as well, and tells nothing about others",
+    }
+    assert held_out.get(layout) in {*said, None}
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_tensorboard_gets_what_the_log_gets(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: dict[tuple[str, int], float] = {}
+
+    class SummaryWriter:
+        def __init__(self, folder: Path, purge_step: int) -> None:
+            assert (folder, purge_step) == (tmp_path / "tensorboard", 1)
+
+        def add_scalar(self, name: str, value: float, step: int) -> None:
+            written[name, step] = value
+
+        def close(self) -> None:
+            written["closed", 0] = 1
+
+    board = types.ModuleType("torch.utils.tensorboard")
+    vars(board)["SummaryWriter"] = SummaryWriter
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", board)
+    train(replace(recipe, steps=2), tmp_path)
+    rows = log(tmp_path)
+    assert {f"{written['loss', int(row['step'])]:.10g}" for row in rows} == {row["loss"] for row in rows}
+    assert f"{written['val_nss', 2]:.10g}" == rows[1]["val_nss"]
+    assert ("closed", 0) in written
+
+
+# --------------------------------------------------------------------------------------------------- stopping and going on
+
+
+class Killed(BaseException):
+    """A process that ends there and then: nothing of ours runs after it."""
+
+
+def killed_at(monkeypatch: pytest.MonkeyPatch, place: str, call: int, recipe: Recipe, run: Path) -> None:
+    """Runs until a place is come to for the n-th time, and ends there."""
+    owner, name = {
+        "step": (trainer.Trainer, "_update"),
+        "statistics": (trainer.RunningStatistics, "end"),
+        "validation": (trainer, "validate"),
+        "row": (RunFolder, "write_row"),
+        "state": (RunFolder, "write_state"),
+        "file": (os, "replace"),
+    }[place]
+    original = getattr(owner, name)
+    calls = 0
+
+    def until(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Killed
+        return original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, name, until)
+        with pytest.raises(Killed):
+            train(recipe, run)
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "plateau": {"drops": "plateau", "patience": 1, "lr": 0.1, "encoder_lr": 0.1},
+    "average": {"ema": 0.7, "clip_gradient": 0.1, "save_every": 4},
+    "float16": {"precision": "float16", "loss": "kl+0.1*cc"},
+    "bfloat16": {"precision": "bfloat16", "clip_length": 24},
+    "maps, recomputed": {"maps": 3, "checkpoint": True},
+}
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not(name: str, recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, **{"validation_clips": 2, "save_every": 6, **OPTIONS[name]})
+    train(recipe, tmp_path / "whole")
+    for step in range(1, 7) if name == "plain" else (3, 4, 6):
+        train(replace(recipe, steps=step), tmp_path / "parts", resume=True)
+    # A shorter run validates after its last step: that decides nothing but which network is the best.
+    rows = log(tmp_path / "parts")
+    for row, expected in zip(rows, log(tmp_path / "whole"), strict=True):
+        assert {key: text for key, text in row.items() if expected[key] or not key.startswith("val")} == {
+            key: text for key, text in expected.items() if text or not key.startswith("val")
+        }
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+    if name == "plateau":
+        assert float(rows[-1]["lr"]) < 0.1
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("place", "call", "save_every"),
+    [
+        *(("step", 3, 1), ("statistics", 1, 1), ("statistics", 4, 4), ("validation", 1, 4), ("validation", 2, 1)),
+        *(("row", 3, 1), ("row", 4, 4), ("state", 3, 1), ("file", 3, 1), ("file", 8, 1), ("file", 12, 4)),
+    ],
+)
+def test_a_run_that_was_killed_anywhere_goes_on_as_if_it_had_not(
+    place: str,
+    call: int,
+    save_every: int,
+    recipe: Recipe,
+    tmp_path: Path,
+    whole: Callable[[Recipe], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipe = replace(recipe, save_every=save_every, validation_clips=2)
+    expected = whole(recipe)
+    killed_at(monkeypatch, place, call, recipe, tmp_path)
+    train(recipe, tmp_path, resume=True)
+    assert_same_run(expected, tmp_path)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_kill_9_loses_nothing_but_steps_since_the_last_state(
+    recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]
+) -> None:
+    code = f"""
+import os, signal
+from tased_net import cli
+from tased_net.train import trainer
+trainer.draw_losses = trainer.draw_scenes = lambda *arguments: None
+write = trainer.RunFolder.write_row
+def write_row(folder, row):
+    write(folder, row)
+    if row["step"] == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+trainer.RunFolder.write_row = write_row
+cli.main({[*arguments(recipe, tmp_path / "killed"), "--save-every", "2", "--quiet"]!r})
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}, timeout=200, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert len(log(tmp_path / "killed")) == 3
+    assert torch.load(tmp_path / "killed" / "state.pt", weights_only=True)["step"] == 2
+    train(recipe, tmp_path / "killed", resume=True)
+    assert_same_run(whole(recipe), tmp_path / "killed")
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("where", ["step", "validation"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_saves_the_state_and_tells_how_to_go_on(
+    where: str,
+    number: int,
+    status: int,
+    recipe: Recipe,
+    tmp_path: Path,
+    whole: Callable[[Recipe], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = tmp_path / "stopped"
+    validate, update = trainer.validate, trainer.Trainer._update
+
+    def stop(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), number)
+        return validate(*arguments, **options)
+
+    def stop_at_2(self: trainer.Trainer, step: int) -> float:
+        if step == 2:
+            os.kill(os.getpid(), number)
+        return update(self, step)
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patch:
+        if where == "step":
+            patch.setattr(trainer.Trainer, "_update", stop_at_2)
+        else:
+            patch.setattr(trainer, "validate", stop)
+        assert cli.main(arguments(recipe, run)) == status
+    assert signal.getsignal(number) is handler
+    said = capsys.readouterr().err
+    assert "stops after this step; ctrl-C again stops at once" in said
+    assert f"stopped after step 2 of 6; to go on: tased train -o {run} --resume" in said
+    assert cli.main(["train", "-o", str(run), "--resume", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+    assert_same_run(whole(recipe), run)
+
+
+def test_a_second_ctrl_c_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    with interrupts.interrupts(lambda message: None) as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)  # torchrun passes on what the terminal has sent already
+        assert interrupt.signal == signal.SIGINT
+        monkeypatch.setattr(interrupts, "AGAIN_AFTER", 0.0)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_validation_takes_nothing_from_training(
+    recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]
+) -> None:
+    train(replace(recipe, validate_every=6, save_every=6), tmp_path)
+    assert_equal(weights(whole(recipe)), weights(tmp_path))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_losses_that_draw_random_numbers_resume_as_well(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def noisy(saliency: Tensor, density: Tensor, fixations: Tensor) -> Tensor:
+        return losses.kl_divergence(saliency + torch.rand(()), density)
+
+    monkeypatch.setitem(losses.PARTS, "kl", noisy)
+    recipe = replace(recipe, save_every=6)
+    train(recipe, tmp_path / "whole")
+    train(replace(recipe, steps=3), tmp_path / "parts")
+    torch.manual_seed(1)
+    train(recipe, tmp_path / "parts", resume=True)
+    assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_workers_change_nothing(recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]) -> None:
+    train(replace(recipe, workers=2, validate_every=6, save_every=6), tmp_path)
+    assert_equal(weights(whole(recipe)), weights(tmp_path))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_run_is_not_written_over_nor_made_another(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, steps=1)
+    train(recipe, tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    with pytest.raises(RecipeError, match=r": holds a run already: --resume goes on with it, -o OTHER begins another$"):
+        train(recipe, tmp_path)
+    with pytest.raises(
+        RecipeError, match=r": the run began with seed = 0, and 1 would make it another: leave it out, or"
+    ):
+        train(replace(recipe, seed=1), tmp_path, resume=True)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    for damaged, sentence in ((before[:1000], "damaged"), (b"", "damaged")):
+        (tmp_path / "state.pt").write_bytes(damaged)
+        with pytest.raises(TrainingError, match=sentence):
+            train(recipe, tmp_path, resume=True)
+    torch.save({"format": 99}, tmp_path / "state.pt")
+    with pytest.raises(TrainingError, match="of another version of tased; move it away to begin anew"):
+        train(recipe, tmp_path, resume=True)
+
+
+# ------------------------------------------------------------------------------------------------------------ what goes wrong
+
+
+def spoil(root: Path, video: int, frames: range) -> None:
+    for frame in frames:
+        (root / "video" / f"{video:04d}" / f"{frame:04d}.png").write_bytes(b"not an image")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_clips_that_cannot_be_read_are_left_out_and_counted(tmp_path: Path) -> None:
+    data = write_dhf1k(tmp_path / "data", {1: 10, 2: 12, 3: 12, 601: 9, 602: 9})
+    spoil(data, 1, range(9, 10))
+    spoil(data, 601, range(1, 10))
+    said: list[str] = []
+    recipe = Recipe(data=str(data), **SMALL)
+    train(recipe, tmp_path / "run", tell=said.append)
+    rows = log(tmp_path / "run")
+    counts = [int(row["skipped"]) for row in rows]
+    assert 0 < counts[-1] == sum("left out a clip: " in sentence and "0001" in sentence for sentence in said)
+    assert counts == sorted(counts)
+    assert all(row["val_loss"] for row in rows[1::2])  # of the clips of 602
+    train(replace(recipe, steps=3), tmp_path / "parts")
+    train(recipe, tmp_path / "parts", resume=True)
+    assert_equal(weights(tmp_path / "run"), weights(tmp_path / "parts"))
+    with pytest.raises(
+        TrainingError, match=r"^step \d: \d+ clips could not be read, more than max_skipped = 0; repair"
+    ):
+        train(replace(recipe, max_skipped=0), tmp_path / "strict")
+    assert torch.load(tmp_path / "strict" / "state.pt", weights_only=True)["step"] < 6
+    train(replace(recipe, max_skipped=50), tmp_path / "strict", resume=True)
+    assert_equal(weights(tmp_path / "run"), weights(tmp_path / "strict"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_data_of_which_nothing_can_be_read_ends_the_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], recipe: Recipe
+) -> None:
+    data = write_dhf1k(tmp_path / "data", {1: 9, 601: 9})
+    spoil(data, 1, range(1, 10))
+    command = arguments(replace(recipe, data=str(data)), tmp_path / "run")
+    assert cli.main(command) == 1
+    assert "error: 10 clips in a row cannot be read, the last one: " in capsys.readouterr().err
+    data = write_dhf1k(tmp_path / "other", {1: 9, 601: 9})
+    spoil(data, 601, range(1, 10))
+    assert cli.main(arguments(replace(recipe, data=str(data)), tmp_path / "other run")) == 1
+    assert "error: no clip of the validation can be read" in capsys.readouterr().err
+    assert cli.main(arguments(replace(recipe, data=str(tmp_path / "none")), tmp_path / "no run")) == 1
+    assert "none: no such folder" in capsys.readouterr().err
+    data = write_dhf1k(tmp_path / "bare", {1: 9, 601: 9}, annotated=[])
+    assert cli.main(arguments(replace(recipe, data=str(data)), tmp_path / "no run")) == 1
+    assert (
+        "bare, train: no video has both frames and density maps; docs/data.md shows the layouts"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "no run").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("what", ["loss", "gradient"])
+def test_a_loss_that_is_not_finite_stops_with_the_clips_name_and_the_state_before(
+    what: str, recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def infinitely_steep(saliency: Tensor) -> Tensor:
+        return (saliency - saliency.detach()).sum().square().sqrt()
+
+    def broken(saliency: Tensor, density: Tensor, fixations: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        values = losses.kl_divergence(saliency, density)
+        if calls == 8:  # the second batch of the third step, after a validation of two batches
+            values = values + (torch.tensor([[0.0], [math.nan]]) if what == "loss" else infinitely_steep(saliency))
+        return values
+
+    with monkeypatch.context() as patch:
+        patch.setitem(losses.PARTS, "kl", broken)
+        named = r"the loss of 000\d:\d+" if what == "loss" else "the gradients' norm"
+        with pytest.raises(
+            TrainingError, match=rf"^step 3: {named} is not finite; .*state\.pt holds the run after step 2\. "
+        ):
+            train(recipe, tmp_path / "broken")
+    assert torch.load(tmp_path / "broken" / "state.pt", weights_only=True)["step"] == 2
+    train(recipe, tmp_path / "broken", resume=True)
+    assert_same_run(whole(recipe), tmp_path / "broken")
