@@ -23,8 +23,9 @@ from torch import Tensor
 from net.layouts import write_clips, write_dhf1k
 from tased_net import TASEDNet, cli, losses
 from tased_net.recipes import Recipe, RecipeError, load_recipe
-from tased_net.train import TrainingError, interrupts, train, trainer
+from tased_net.train import TrainingError, interrupts, processes, train, trainer
 from tased_net.train.folder import RunFolder
+from tased_net.train.interrupts import Interrupt
 
 SMALL: dict[str, Any] = {
     "dataset": "dhf1k",
@@ -505,3 +506,200 @@ def test_a_loss_that_is_not_finite_stops_with_the_clips_name_and_the_state_befor
     assert torch.load(tmp_path / "broken" / "state.pt", weights_only=True)["step"] == 2
     train(recipe, tmp_path / "broken", resume=True)
     assert_same_run(whole(recipe), tmp_path / "broken")
+
+
+# ------------------------------------------------------------------------------------------------------- ways to compute
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_two_processes_that_torchrun_restarts_compute_what_one_does(recipe: Recipe, tmp_path: Path) -> None:
+    # Three batches a step, so that the processes' shares differ; steps that are short enough for rounding to stay small.
+    recipe = replace(recipe, accumulate=3, precision="float64", clip_gradient=1.0, lr=0.1, steps=4)
+    train(recipe, tmp_path / "one")
+    marker = tmp_path / "was killed"
+    code = f"""
+import os, signal
+from pathlib import Path
+from tased_net.recipes import Recipe
+from tased_net.train import train, trainer
+trainer.draw_losses = trainer.draw_scenes = lambda *arguments: None
+update = trainer.Trainer._update
+def killed_once(self, step):
+    if step == 3 and os.environ["RANK"] == "1" and not Path({str(marker)!r}).exists():
+        Path({str(marker)!r}).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return update(self, step)
+trainer.Trainer._update = killed_once
+train({recipe!r}, {str(tmp_path / "two")!r}, resume=True)
+"""
+    (tmp_path / "script.py").write_text(code)
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "--max-restarts", "1"]
+    launched = subprocess.run(
+        [sys.executable, *launch, str(tmp_path / "script.py")],
+        # Torchrun's default hands the addresses of processes that have ended to those that it starts anew.
+        env={**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"},
+        timeout=300,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert launched.returncode == 0, launched.stderr
+    assert marker.exists()
+    for row, expected in zip(log(tmp_path / "two"), log(tmp_path / "one"), strict=True):
+        for name, text in row.items():
+            assert (text == "") == (expected[name] == "")
+            assert not text or float(text) == pytest.approx(float(expected[name]), rel=1e-9)
+    for name in ("last", "best"):
+        torch.testing.assert_close(weights(tmp_path / "two", name), weights(tmp_path / "one", name), rtol=0, atol=1e-9)
+    states = [torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("one", "two")]
+    torch.testing.assert_close(states[0]["optimiser"], states[1]["optimiser"], rtol=0, atol=1e-9)
+    assert states[0]["network"]["base1.0.bn_s.num_batches_tracked"] == 12
+
+
+def test_more_processes_than_batches_are_refused(recipe: Recipe, tmp_path: Path) -> None:
+    said = "5 processes share the 2 batches of a step: give --accumulate 5 or more"
+    with pytest.raises(RecipeError, match=f"^{said}$"):
+        trainer.Trainer(recipe, RunFolder(tmp_path), None, processes.Processes(0, 5), "cpu", Interrupt(), print, False)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_batches_and_accumulation_share_a_step_in_any_way_but_for_batch_norms(recipe: Recipe, tmp_path: Path) -> None:
+    train(replace(recipe, steps=1, batch=4, accumulate=1), tmp_path / "at once")
+    train(replace(recipe, steps=1, batch=2, accumulate=2), tmp_path / "in parts")
+    one, other = (float(log(tmp_path / run)[0]["loss"]) for run in ("at once", "in parts"))
+    assert one == pytest.approx(other, rel=0.2)  # the same clips, normalised by other batches: alike,
+    assert one != other  # and not equal
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_recomputed_activations_change_no_bit(recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]) -> None:
+    train(replace(recipe, checkpoint=True), tmp_path)
+    assert_equal(weights(whole(recipe)), weights(tmp_path))
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")  # of torch's own compiler
+def test_a_compiled_network_trains_alike(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = replace(recipe, steps=1, validate_every=1, validation_clips=1)
+    compiled: list[int] = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
+        compiled.append(len(inputs))
+        return graph.forward
+
+    compiler = TASEDNet.compile
+    monkeypatch.setattr(TASEDNet, "compile", lambda net: compiler(net, backend=backend))
+    train(recipe, tmp_path / "plain")
+    train(replace(recipe, compile=True), tmp_path / "compiled")
+    torch._dynamo.reset()
+    assert len(compiled) == 2  # to train and to validate
+    torch.testing.assert_close(weights(tmp_path / "plain"), weights(tmp_path / "compiled"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_gradients_are_clipped_to_the_norm(recipe: Recipe, tmp_path: Path) -> None:
+    first = replace(recipe, steps=1, lr=1.0, encoder_lr=1.0, weight_decay=0.0)
+    train(replace(first, lr=0.0, encoder_lr=0.0), tmp_path / "start")
+    train(replace(first, clip_gradient=0.5), tmp_path / "clipped")
+    norm = float(log(tmp_path / "clipped")[0]["grad_norm"])
+    start, end = weights(tmp_path / "start"), weights(tmp_path / "clipped")
+    moved = [
+        (end[name] - start[name]).square().sum() for name, _ in TASEDNet(clip_length=8, width=0.02).named_parameters()
+    ]
+    assert norm > 0.5
+    assert torch.stack(moved).sum().sqrt().item() == pytest.approx(0.5, rel=1e-3)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_the_moving_average_is_what_is_validated_and_written(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, steps=2, save_every=1, validate_every=1)
+    expected: dict[str, Tensor] = {}
+    for steps in (0, 1, 2):
+        begun = replace(
+            recipe, steps=max(steps, 1), **({} if steps else {"lr": 0.0, "encoder_lr": 0.0, "weight_decay": 0.0})
+        )
+        train(begun, tmp_path / str(steps))
+        for name, value in weights(tmp_path / str(steps)).items():
+            if name.endswith("weight"):
+                expected[name] = value if steps == 0 else 0.75 * expected[name] + 0.25 * value
+    train(replace(recipe, ema=0.75), tmp_path / "average")
+    written = weights(tmp_path / "average")
+    for name, value in expected.items():
+        torch.testing.assert_close(written[name], value, rtol=0, atol=1e-6)
+    assert log(tmp_path / "average")[1]["val_loss"] != log(tmp_path / "2")[1]["val_loss"]
+    assert log(tmp_path / "average")[1]["loss"] == log(tmp_path / "2")[1]["loss"]
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_cannot_be_computed_is_refused(recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = arguments(recipe, tmp_path / "run")
+    for option, sentence in (
+        (
+            ("--sync-bn",),
+            "sync_bn needs GPUs that share the batches of a step evenly: 1 processes on cpu, accumulate = 2",
+        ),
+        (("--compile", "--checkpoint"), "compile and checkpoint do not go together: leave out one"),
+        (("--precision", "bfloat16"), "bfloat16 on a CPU goes wrong with clips of 8 frames: PyTorch's gradient of a"),
+        (("--maps", "9"), "maps must be from 1 to clip_length = 8, got 9"),
+        (("--device", "cuda:99"), "--device cuda:99: "),
+        (("--device", "tpu"), "--device tpu: "),
+        (("--weights", "none.pt"), "none.pt: no such file"),
+    ):
+        assert cli.main([*command, *option]) == 2
+        assert f"error: {sentence}" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+# -------------------------------------------------------------------------------------------------------- where it begins
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_transfer_begins_with_the_weights_and_the_variant_of_a_file(recipe: Recipe, tmp_path: Path) -> None:
+    train(replace(recipe, steps=2, maps=2), tmp_path / "first")
+    still = {"lr": 0.0, "encoder_lr": 0.0, "weight_decay": 0.0, "steps": 1, "seed": 5}
+    data = write_clips(tmp_path / "data" / "train", {"a": (9, (40, 30)), "b": (9, (36, 64))}).parent
+    moved = Recipe(**{**SMALL, **still, "data": str(data), "dataset": "ucfsports"})
+    file = tmp_path / "first" / "last.safetensors"
+    train(replace(moved, weights=str(file), clip_length=None, width=None), tmp_path / "second")
+    one, other = weights(tmp_path / "first"), weights(tmp_path / "second")
+    assert_equal(*({name: value for name, value in state.items() if name.endswith("weight")} for state in (one, other)))
+    with pytest.raises(ValueError, match=r"does not fit TASEDNet\(clip_length=16"):
+        train(replace(moved, weights=str(file), clip_length=16), tmp_path / "other")
+    with pytest.raises(RecipeError, match=r"last\.safetensors: holds a whole network: give it as --weights$"):
+        train(replace(recipe, encoder_weights=str(file), maps=2), tmp_path / "other")
+    with pytest.raises(RecipeError, match=r"^weights and encoder_weights are both given"):
+        train(replace(moved, weights=str(file), encoder_weights=str(file)), tmp_path / "other")
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_an_encoder_file_gives_the_encoder_and_the_seed_the_rest(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, steps=1, lr=0.0, encoder_lr=0.0, weight_decay=0.0)
+    torch.manual_seed(9)
+    stages = {"base1": 0, "base2": 5, "base3": 8, "base4": 14}  # where they begin in S3D's one row of layers
+    kinetics = {}
+    for key, value in TASEDNet(clip_length=8, width=0.02).state_dict().items():
+        stage, _, rest = key.partition(".")
+        if stage in stages:
+            number, _, rest = rest.partition(".")
+            kinetics[f"module.base.{stages[stage] + int(number)}.{rest}"] = value
+    torch.save(kinetics, tmp_path / "s3d.pt")
+    said: list[str] = []
+    train(recipe, tmp_path / "none")
+    train(replace(recipe, encoder_weights=str(tmp_path / "s3d.pt")), tmp_path / "kinetics", tell=said.append)
+    assert not any("random weights" in sentence for sentence in said)
+    none, with_file = weights(tmp_path / "none"), weights(tmp_path / "kinetics")
+    key = "base1.0.conv_s.weight"
+    torch.testing.assert_close(
+        with_file[key], kinetics[f"module.base.0.{key.removeprefix('base1.0.')}"], rtol=0, atol=0
+    )
+    assert not torch.equal(with_file[key], none[key])
+    torch.testing.assert_close(with_file["convtsp1.0.weight"], none["convtsp1.0.weight"], rtol=0, atol=0)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_few_clips_are_learned_by_heart(recipe: Recipe, tmp_path: Path) -> None:
+    recipe = replace(recipe, overfit=2, accumulate=1, steps=60, validate_every=60, save_every=60, drops=())
+    train(replace(recipe, width=0.1, size="32x64", lr=0.1, encoder_lr=0.02), tmp_path)
+    rows = log(tmp_path)
+    assert float(rows[-1]["loss"]) < 0.15 * float(rows[0]["loss"])
+    assert float(rows[-1]["val_loss"]) < 0.5 * float(rows[0]["loss"])  # of the same clips

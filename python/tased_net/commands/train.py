@@ -9,6 +9,7 @@ from typing import Any
 
 from ..recipes import FLAG, KEYS, NAMED, Kind, Recipe, RecipeError, load_recipe
 from ..train import TrainingError, train
+from ..train.processes import first_process
 from .shared import Commands, UsageError, add_debug, add_variant, say
 
 # How --help groups the keys of a recipe; those of the network come with `add_variant`.
@@ -101,7 +102,7 @@ def _typed(kind: Kind) -> Callable[[str], Any]:
 
 def run(options: argparse.Namespace) -> int:
     """`tased train`: returns 0 at the last step, 1 if the run failed, 130 after ctrl-C."""
-    tell: Callable[[str], None] = (lambda message: None) if options.quiet else say
+    tell = _silent if options.quiet else say
     try:
         recipe = _recipe(options)
         outcome = train(
@@ -119,12 +120,18 @@ def run(options: argparse.Namespace) -> int:
             raise
         say(f"error: {error}")
         return 1
+    if not first_process():
+        tell = _silent
     if outcome.signal is not None:
-        say(f"stopped after step {outcome.step} of {recipe.steps}; to go on: tased train -o {options.output} --resume")
+        tell(f"stopped after step {outcome.step} of {recipe.steps}; to go on: tased train -o {options.output} --resume")
         return 128 + outcome.signal
     best = "" if outcome.best is None else f", lowest validation loss {outcome.best:.4f}"
     tell(f"{options.output}: {outcome.step} steps{best}")
     return 0
+
+
+def _silent(message: str) -> None:
+    """Says nothing."""
 
 
 def _recipe(options: argparse.Namespace) -> Recipe:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,11 @@ class Processes:
         self.add_up(torch.zeros(()))
 
 
+def first_process() -> bool:
+    """Whether this is number 0, or the only one; known before and after they are joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Joins the other processes, if torchrun has started this one; leaves them at the end."""
@@ -62,9 +70,19 @@ def joined() -> Iterator[Processes]:
         return
     dist.init_process_group()  # gloo for tensors on the CPU, and NCCL where there is CUDA
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        with warnings.catch_warnings():
+            # Of 1x1x1 convolutions, whose gradients are stored as contiguous and as channels last at once.
+            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+            yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
+
+
+def distributed(net: nn.Module) -> DistributedDataParallel:
+    """The network with gradients that are means over all processes. Its buffers are not sent about: see `statistics.py`."""
+    keywords = inspect.signature(DistributedDataParallel).parameters  # torch 2.14 has a new name for this one
+    name = "forward_sync_buffers" if "forward_sync_buffers" in keywords else "broadcast_buffers"
+    return DistributedDataParallel(net, **{name: False})
 
 
 def local_device(name: str | None) -> torch.device:

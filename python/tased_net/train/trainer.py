@@ -29,7 +29,7 @@ from .interrupts import Interrupt, interrupts
 from .loading import ATTEMPTS, Batch, StepKeys, TrainingClips, ValidationClips, training_batches, validation_batches
 from .optimise import MovingAverage, Rates, optimiser_of
 from .pictures import draw_losses, draw_scenes
-from .processes import Processes, joined, local_device
+from .processes import Processes, distributed, joined, local_device
 from .statistics import RunningStatistics
 from .validation import Stopped, validate
 
@@ -148,7 +148,10 @@ class Trainer:
             tell,
             progress,
         )
-        self.device = local_device(device)
+        try:
+            self.device = local_device(device)
+        except ValueError as error:
+            raise RecipeError(f"--device {error}") from error
         self.net = _network(recipe, state, tell)
         self.recipe = dataclasses.replace(recipe, **architecture(self.net.options))
         self._open_data()
@@ -198,6 +201,8 @@ class Trainer:
                     f"{processes.count} processes on {self.device.type}, accumulate = {recipe.accumulate}"
                 )
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
+        if recipe.compile and recipe.checkpoint:
+            raise RecipeError("compile and checkpoint do not go together: leave out one")
         if self.device.type == "cpu" and self.autocast is torch.bfloat16 and self.net.clip_length in TWO_FRAMES:
             raise RecipeError(
                 f"bfloat16 on a CPU goes wrong with clips of {self.net.clip_length} frames: PyTorch's gradient of a convolution "
@@ -217,7 +222,7 @@ class Trainer:
             self.net.compile()
         self.parallel: DistributedDataParallel | None = None
         if processes.count > 1:
-            self.parallel = DistributedDataParallel(self.net, broadcast_buffers=False, gradient_as_bucket_view=True)
+            self.parallel = distributed(self.net)
 
     def _load(self, state: State) -> None:
         try:
