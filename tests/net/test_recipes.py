@@ -57,6 +57,7 @@ def test_a_file_beats_a_named_recipe_of_its_name(tmp_path: Path, monkeypatch: py
         ("batch = 0", "batch must be a whole number of at least 1, got 0"),
         ("batch = 2.5", "batch must be a whole number of at least 1, got 2.5"),
         ("batch = true", "batch must be a whole number of at least 1, got True"),
+        ("seed = 99999999999999999999", "seed must be a whole number from 0 to 2**63 - 1, got 99999999999999999999"),
         ("lr = -1", "lr must be a number of at least 0, got -1"),
         ("lr = inf", "lr must be a number of at least 0, got inf"),
         ("momentum = 1", "momentum must be a number from 0 to below 1, got 1"),

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -82,7 +83,8 @@ def distributed(net: nn.Module) -> DistributedDataParallel:
     """The network with gradients that are means over all processes. Its buffers are not sent about: see `statistics.py`."""
     keywords = inspect.signature(DistributedDataParallel).parameters  # torch 2.14 has a new name for this one
     name = "forward_sync_buffers" if "forward_sync_buffers" in keywords else "broadcast_buffers"
-    return DistributedDataParallel(net, **{name: False})
+    options: dict[str, Any] = {name: False}
+    return DistributedDataParallel(net, **options)
 
 
 def local_device(name: str | None) -> torch.device:
