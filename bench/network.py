@@ -1,8 +1,8 @@
 """The network's time a frame of a video: windows that share their work, against the plain window, eager and compiled.
 
 `python -m bench.network` takes some minutes at full size. All peers take turns in one run; only the ratios can be compared
-with another run. The plain window is one clip a frame; sharing computes `chunk` windows that follow others already done,
-and *folded* does so with batch norms folded into the convolutions (`net.fuse()`).
+with another run. The plain window is one clip a frame, as in the release; "shared" is what `Predictor` does: `chunk` windows
+that follow others already done, batch norms folded, nothing compiled. All allocate their maps in huge pages.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, islice
@@ -21,8 +22,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from tased_net import TASEDNet
-from tased_net.predict import CHUNK
-from tased_net.reuse import predictions
+from tased_net.predictor import CHUNKS
+from tased_net.reuse import SharingRun
 from tased_net.sliding import Window
 
 from . import machine
@@ -35,19 +36,20 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 SIDE = 3072  # of the square matrices whose product tells what the cores can do
 
 
-def shared(net: TASEDNet, size: tuple[int, int], chunk: int, autocast: torch.dtype | None, device: str) -> Call:
+def shared(net: TASEDNet, size: tuple[int, int], chunk: int, dtype: torch.dtype, device: str) -> Call:
     """A call that computes the next `chunk` windows of an endless video."""
-    clip = [torch.rand(*size, 3, device=device) * 2 - 1 for _ in range(net.clip_length)]
+    net = copy.deepcopy(net).fuse().to(device, dtype).to(memory_format=torch.channels_last_3d)
+    frames = [torch.rand(*size, 3, device=device) * 2 - 1 for _ in range(net.clip_length)]
+    run = SharingRun(net, lambda new: torch.stack(new).to(dtype))
+    starts = count()
 
-    def windows() -> Iterator[Window[Tensor]]:
-        for start in count():
-            turned = start % len(clip)
-            yield Window(clip[turned:] + clip[:turned], range(1))
+    def call() -> Tensor:
+        turned = [start % len(frames) for start in islice(starts, chunk)]
+        with torch.inference_mode():
+            return run([Window(frames[start:] + frames[:start], range(1)) for start in turned])
 
-    maps = predictions(net, windows(), chunk, autocast)
-    for _ in range(chunk):
-        next(maps)
-    return lambda: list(islice(maps, chunk))
+    call()
+    return call
 
 
 def plain(net: TASEDNet, size: tuple[int, int], autocast: torch.dtype | None, frozen: bool) -> Call:
@@ -69,7 +71,7 @@ def gflop(net: TASEDNet, size: tuple[int, int], chunk: int) -> tuple[float, floa
         clip = torch.empty(1, 3, net.clip_length, *size)
     with FlopCounterMode(display=False) as whole, torch.no_grad():
         twin(clip)
-    call = shared(twin, size, chunk, None, "meta")
+    call = shared(twin, size, chunk, torch.float32, "meta")
     with FlopCounterMode(display=False) as part:
         call()
     return whole.get_total_flops() / 1e9, part.get_total_flops() / 1e9 / chunk
@@ -86,12 +88,11 @@ def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> I
     whole, part = gflop(net, size, options.chunk)
     for precision in options.precision:
         autocast = PRECISIONS[precision]
-        frames = {"eager": 1, "shared": options.chunk, "folded": options.chunk}
+        frames = {"eager": 1, "shared": options.chunk}
         calls = {
             "product": product(autocast),
             "eager": plain(net, size, autocast, frozen=False),
-            "shared": shared(net, size, options.chunk, autocast, "cpu"),
-            "folded": shared(copy.deepcopy(net).fuse(), size, options.chunk, autocast, "cpu"),
+            "shared": shared(net, size, options.chunk, autocast or torch.float32, "cpu"),
         }
         if not options.no_compile:
             torch._inductor.config.freezing = True
@@ -101,7 +102,7 @@ def rows(net: TASEDNet, size: tuple[int, int], options: argparse.Namespace) -> I
         for way, number in frames.items():
             times = [seconds / number for seconds in samples[way]]
             spread = Spread.of(times)
-            work = part if way in ("shared", "folded") else whole
+            work = part if way == "shared" else whole
             yield {
                 "precision": precision,
                 "way": way,
@@ -122,7 +123,7 @@ def draw(table: Sequence[dict[str, Any]], path: Path, title: str) -> None:
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    colors = {"eager": "#b8bfc9", "compiled": "#6b8fb5", "shared": "#e4572e", "folded": "#b23a1a"}
+    colors = {"eager": "#b8bfc9", "compiled": "#6b8fb5", "shared": "#e4572e"}
     labels = [f"{row['precision']}\n{row['way']}" for row in table]
     figure, axes = plt.subplots(figsize=(7, 0.9 + 0.55 * len(table)), layout="constrained")
     seconds = [row["seconds"] for row in table]
@@ -149,11 +150,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--precision", nargs="+", choices=tuple(PRECISIONS), default=list(PRECISIONS))
     add("--width", type=float, default=1.0, help="of the network (default: %(default)s)")
     add("--size", type=int, nargs=2, default=(224, 384), metavar=("H", "W"))
-    add("--chunk", type=int, default=CHUNK, help="windows at a time (default: %(default)s)")
+    add("--chunk", type=int, default=CHUNKS["cpu"], help="windows at a time (default: %(default)s)")
     add("--seconds", type=float, default=60.0, help="to measure a precision for (default: %(default)s)")
     add("--no-compile", action="store_true", help="leave torch.compile out, which takes minutes")
     add("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args(arguments)
+    os.environ["THP_MEM_ALLOC_ENABLE"] = "1"  # PyTorch asks for huge pages: fewer page faults, for all alike
     torch.manual_seed(0)
     net = TASEDNet(width=options.width).eval().to(memory_format=torch.channels_last_3d)
     size = (options.size[0], options.size[1])

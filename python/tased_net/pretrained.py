@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from .video import whole_file
 from .weights import WeightsError, architecture, checked_options, differences, read_weights, shapes, write_weights
+from .writing import whole_file
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -30,8 +30,13 @@ class Window(NamedTuple, Generic[Frame]):
         return self.maps.step < 0
 
 
+def look_back(clip_length: int, step: Fraction | int = 1) -> list[int]:
+    """How many frames before its last one each frame of a clip lies, in the clip's order."""
+    return [floor(k * Fraction(step) + Fraction(1, 2)) for k in reversed(range(clip_length))]
+
+
 def sliding_windows(
-    frames: Iterable[Frame], clip_length: int, maps: int = 1, step: Fraction | int = 1
+    frames: Iterable[Frame], clip_length: int, maps: int = 1, step: Fraction | int = 1, first: int = 0
 ) -> Iterator[Window[Frame]]:
     """Yields the window of every frame, or of every `maps` frames, in order, as soon as its frames are there.
 
@@ -45,6 +50,8 @@ def sliding_windows(
         How many of the clip's last frames one window predicts.
     step
         Frames of the video from one frame of a clip to the next, rounded to whole frames; not with several maps.
+    first
+        Number of the first window wanted, 0 or one that looks back. `frames` then begin with its clip's first frame.
 
     Yields
     ------
@@ -69,12 +76,13 @@ def sliding_windows(
         raise ValueError(f"step must be positive, got {step}")
     if maps > 1 and step != 1:
         raise ValueError(f"a network with maps={maps} predicts neighbouring frames: it takes a step of 1, got {step}")
-    back = [
-        floor(k * Fraction(step) + Fraction(1, 2)) for k in reversed(range(clip_length))
-    ]  # from a clip's last frame
+    back = look_back(clip_length, step)
     reach = back[0]
+    if 0 < first < reach // maps:
+        raise ValueError(f"windows before number {reach // maps} look ahead: there is no starting at number {first}")
     held: dict[int, Frame] = {}
-    t = count = 0
+    t = first * maps
+    count = t + maps - 1 - reach if first else 0
 
     def past(last: int, wanted: int) -> Window[Frame]:
         return Window([held[last - k] for k in back], range(maps - wanted, maps))

@@ -1,123 +1,167 @@
-"""Videos in and out: frames one by one with their times, files that appear whole or not at all.
+"""Videos in: `open_video` finds the reader for a file, a URL, standard input, or a folder or pattern of images.
 
-`PyAVReader` is the default reader; `SkvideoReader` hands decoding to scikit-video and the ffmpeg program. Both give upright
-RGB frames. `video_writer` writes H.264, `write_image` an image.
+`PyAVReader` is the default for what FFmpeg decodes; `SkvideoReader` hands files to scikit-video and the ffmpeg program;
+`ImagesReader` takes images. All give upright RGB frames, one by one, with their times.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import sys
 import warnings
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import av
 import av.error
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from .color import to_rgb
+from .frames import MAX_PIXELS, RGB, VideoError, VideoFrame, VideoInfo, VideoReader, VideoWarning
+from .images import RATE, SUFFIXES, ImagesReader, image_files
+from .writing import video_writer, whole_file, write_image
 
-RGB = NDArray[np.uint8]  # (H, W, 3)
-BT709, LIMITED_RANGE = 1, 1  # ISO/IEC 23091-2 code points
+__all__ = [
+    "READERS",
+    "RGB",
+    "ImagesReader",
+    "PyAVReader",
+    "SkvideoReader",
+    "VideoError",
+    "VideoFrame",
+    "VideoInfo",
+    "VideoReader",
+    "VideoWarning",
+    "image_files",
+    "open_video",
+    "video_name",
+    "video_writer",
+    "whole_file",
+    "write_image",
+]
+
+STDIN = "-"
+TIMEOUT = 30.0  # seconds that a server may stay silent
 
 
-class VideoError(RuntimeError):
-    """A video that cannot be read."""
+def is_url(source: str | os.PathLike[str]) -> bool:
+    """Whether FFmpeg is to open `source` by its protocol, such as http, https, rtsp or file."""
+    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
 
 
-class VideoWarning(UserWarning):
-    """A video of which only a part can be read."""
+def video_name(source: str | os.PathLike[str]) -> str:
+    """A name for a video's results: of its file without the suffix, of its folder, of a URL's last part.
 
-
-@dataclass(frozen=True, eq=False)
-class VideoFrame:
-    """A frame as it is meant to be seen, upright.
-
-    `image` is uint8 RGB (H, W, 3), `time` in seconds; `pixel_aspect` is the width of a pixel over its height.
+    Examples
+    --------
+    >>> [video_name(source) for source in ("clips/street.mp4", "http://host/a%20b.mkv?key=1", "frames/img*.png", "-")]
+    ['street', 'a b', 'frames', 'stdin']
     """
+    if source == STDIN:
+        return "stdin"
+    if is_url(source):
+        address = urlsplit(os.fspath(source))
+        path = Path(unquote(address.path))
+        return re.sub(r"[^\w .()+-]", "_", path.stem or address.hostname or address.scheme)
+    path = Path(source)
+    if path.is_dir():
+        return path.resolve().name
+    if _is_pattern(path):
+        fixed = path.parent
+        while _is_pattern(fixed):
+            fixed = fixed.parent
+        return fixed.resolve().name
+    return path.stem
 
-    image: RGB
-    time: Fraction
-    pixel_aspect: Fraction = Fraction(1)
+
+def _is_pattern(path: Path) -> bool:
+    return re.search(r"[*?\[]", os.fspath(path)) is not None and not path.exists()
 
 
-class VideoReader(ABC):
-    """A video's frames, to be iterated over once; a context manager that closes the file.
+def open_video(source: str | os.PathLike[str], reader: str = "pyav", *, image_rate: Fraction = RATE) -> VideoReader:
+    """Opens a video, whatever it comes from.
 
-    Attributes
+    Parameters
     ----------
-    rate
-        Frames a second on average.
-    time_base
-        Seconds of which all frame times are multiples.
-    expected_frames
-        Their number as far as the header knows it, or None.
-    """
-
-    rate: Fraction
-    time_base: Fraction
-    expected_frames: int | None
-
-    @abstractmethod
-    def __init__(self, path: str | os.PathLike[str]) -> None: ...
-
-    @abstractmethod
-    def __iter__(self) -> Iterator[VideoFrame]: ...
-
-    @abstractmethod
-    def close(self) -> None: ...
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.close()
-
-
-class PyAVReader(VideoReader):
-    """Decodes a file with PyAV.
-
-    Frames keep the times they have in the file, at whatever rate, and are turned as the file's rotation mark says. A file
-    that is damaged or cut short gives the frames that can be decoded, and a `VideoWarning` with their number at its end.
+    source
+        A video file; a folder of images or a glob pattern that names them, which are taken in natural order; a URL that FFmpeg
+        opens (``http://``, ``https://``, ``rtsp://``, ``file://`` …); or ``-`` for a stream on standard input.
+    reader
+        What decodes a file: "pyav" or "skvideo". Images, URLs and streams have but one reader.
+    image_rate
+        Images a second.
 
     Raises
     ------
     VideoError
-        If the file is missing, is no video, or holds no frame that can be decoded (then while iterating).
+        If it cannot be opened, in one sentence.
+    ValueError
+        If the reader has another name.
+    """
+    if reader not in READERS:
+        raise ValueError(f"reader must be one of {', '.join(map(repr, READERS))}, got {reader!r}")
+    if source == STDIN or is_url(source):
+        if reader != "pyav":
+            raise VideoError(f"{_shown(source)}: the {reader} reader opens files only, use the pyav reader")
+        return PyAVReader(source)
+    path = Path(source)
+    if path.is_dir() or _is_pattern(path) or path.suffix.lower() in SUFFIXES:
+        if not (path.exists() or _is_pattern(path)):
+            raise VideoError(f"{source}: no such file")
+        return ImagesReader(source, image_rate)
+    return READERS[reader](source)
+
+
+def _shown(source: str | os.PathLike[str]) -> str:
+    """The source's name in messages: without a URL's user and password."""
+    if source == STDIN:
+        return "standard input"
+    return re.sub(r"(?<=://)[^/@]*@", "", os.fspath(source)) if is_url(source) else os.fspath(source)
+
+
+class PyAVReader(VideoReader):
+    """Decodes with PyAV what FFmpeg can open: a file, a URL, or ``-`` for standard input.
+
+    Frames keep the times they have in the file, at whatever rate, and are turned as the file's rotation mark says; HDR,
+    wide gamuts and more than 8 bits become 8-bit BT.709 (`color.to_rgb`). Interlaced frames stay as they are. A video that
+    is damaged or cut short gives the frames that can be decoded, and a `VideoWarning` with their number at its end.
+
+    Raises
+    ------
+    VideoError
+        If it is missing, is no video, announces frames of an absurd size, or holds no frame that can be decoded (then
+        while iterating).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        if self.path.is_dir():
-            raise VideoError(f"{path}: is a folder, not a video")
-        if not self.path.exists():
-            raise VideoError(f"{path}: no such file")
-        try:
-            self._container = av.open(os.fspath(path))
-        except PermissionError:
-            raise VideoError(f"{path}: no permission to read it") from None
-        except (av.error.FFmpegError, EOFError) as error:
-            raise VideoError(f"{path}: not a video, or damaged at its beginning") from error
+        self.source = _shown(path)
+        self._container = _opened(path, self.source)
         if not self._container.streams.video:
             self._container.close()
-            raise VideoError(f"{path}: holds no video stream")
+            raise VideoError(f"{self.source}: holds no video stream")
         self._stream = self._container.streams.video[0]
+        if not (self._stream.width and self._stream.height):
+            self._container.close()
+            raise VideoError(f"{self.source}: announces no size of its frames, or an absurd one")
         self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = {"max_pixels": str(MAX_PIXELS)}  # the size may change midway
         self.rate = Fraction(self._stream.average_rate or self._stream.guessed_rate or 25)
         self.time_base = Fraction(self._stream.time_base or 1 / self.rate)
         self._damaged = False
         self.expected_frames = self._stream.frames or self._frames_by_duration()
+        # What has no end in sight may not begin at the same place when it is opened once more.
+        if self._container.streams.audio and path != STDIN and (self._container.duration or 0) > 0:
+            self.sound = os.fspath(path) if is_url(path) else os.path.abspath(path)
 
     def __iter__(self) -> Iterator[VideoFrame]:
+        return self.frames()
+
+    def frames(self, start: int = 0) -> Iterator[VideoFrame]:
         count, time = 0, Fraction(0)
         stored_aspect = Fraction(self._stream.sample_aspect_ratio or 1)
         width = height = None
@@ -125,17 +169,23 @@ class PyAVReader(VideoReader):
             if frame.pts is not None and frame.time_base is not None:
                 time = frame.pts * Fraction(frame.time_base)
             width, height = width or frame.width, height or frame.height  # a stream may change its size midway
-            quarter_turns = round(frame.rotation / 90) % 4
-            image = frame.to_ndarray(format="rgb24", width=width, height=height)
-            upright: RGB = np.ascontiguousarray(np.rot90(image, quarter_turns), np.uint8)
-            yield VideoFrame(upright, time, 1 / stored_aspect if quarter_turns % 2 else stored_aspect)
+            if count >= start:
+                quarter_turns = round(frame.rotation / 90) % 4
+                upright: RGB = np.ascontiguousarray(np.rot90(self._rgb(frame, width, height), quarter_turns))
+                yield VideoFrame(upright, time, 1 / stored_aspect if quarter_turns % 2 else stored_aspect)
             time += 1 / self.rate
             count += 1
         if not count:
-            raise VideoError(f"{self.path}: no frame of it can be decoded")
+            raise VideoError(f"{self.source}: no frame of it can be decoded")
         if self._damaged:
-            message = f"{self.path}: damaged or cut short, only the {count} frames that can be decoded are used"
+            message = f"{self.source}: damaged or cut short, only the {count} frames that can be decoded are used"
             warnings.warn(message, VideoWarning, stacklevel=2)
+
+    def _rgb(self, frame: av.VideoFrame, width: int, height: int) -> RGB:
+        try:
+            return to_rgb(frame, width, height)
+        except av.error.FFmpegError as error:
+            raise VideoError(f"{self.source}: frames of format {frame.format.name} cannot be brought to RGB") from error
 
     def _decoded(self) -> Iterator[av.VideoFrame]:
         """All frames that come out; `_damaged` tells whether something was wrong on the way."""
@@ -152,7 +202,7 @@ class PyAVReader(VideoReader):
             for packet in self._container.demux():  # of all streams, to see how far the file goes
                 if packet.pts is not None and packet.time_base is not None:
                     end = max(end, (packet.pts + (packet.duration or 0)) * Fraction(packet.time_base))
-                if packet.stream_index == self._stream.index:
+                if packet.stream.index == self._stream.index:  # an empty packet's own index is always 0
                     packets += packet.size > 0
                     yield packet
         except (av.error.FFmpegError, EOFError, IndexError):  # IndexError: PyAV, where damage looks like new streams
@@ -173,11 +223,40 @@ class PyAVReader(VideoReader):
         return None
 
 
+def _opened(source: str | os.PathLike[str], shown: str) -> av.container.InputContainer:
+    """The container, or a sentence that says why there is none."""
+    location = os.fspath(source)
+    remote = is_url(source)
+    if source == STDIN:
+        if sys.stdin is not None and sys.stdin.isatty():
+            raise VideoError("- reads a video from standard input, but nothing is piped into it")
+        location = "fd:"
+    elif not remote:
+        location = os.path.abspath(source)  # so that no name is taken for one of FFmpeg's protocols
+        if os.path.isdir(location):
+            raise VideoError(f"{shown}: is a folder, not a video")
+        if not os.path.exists(location):
+            raise VideoError(f"{shown}: no such file")
+    try:
+        limit = {"max_pixels": str(MAX_PIXELS)}  # FFmpeg leaves out a larger size
+        return av.open(location, options=limit, timeout=TIMEOUT if remote else None)
+    except PermissionError:
+        raise VideoError(f"{shown}: no permission to read it") from None
+    except (av.error.FFmpegError, EOFError) as error:
+        if remote and not isinstance(error, (av.error.InvalidDataError, EOFError)):
+            reason = "no answer in time" if isinstance(error, av.error.ExitError) else error.strerror
+            raise VideoError(f"{shown}: cannot be opened ({reason})") from error
+        if source == STDIN:
+            message = "no video, or one that cannot be read as a stream (an MP4 file with its index at the end): name the file"
+            raise VideoError(f"{shown}: {message}") from error
+        raise VideoError(f"{shown}: not a video, or damaged at its beginning") from error
+
+
 class SkvideoReader(VideoReader):
     """Decodes a file with scikit-video, that is with the ffmpeg program.
 
-    Frames come at the file's average rate, repeated or left out where the file's own times differ from it, and damage to
-    the file shows in nothing but the number of frames.
+    Frames come at the file's average rate, repeated or left out where the file's own times differ from it, and in the
+    colours that ffmpeg gives them, without tone mapping; damage to the file shows in nothing but the number of frames.
 
     Raises
     ------
@@ -189,8 +268,9 @@ class SkvideoReader(VideoReader):
         skvideo_io = _import_skvideo_io()
         with PyAVReader(path) as header:
             first = next(iter(header))
+            self.source, self.sound = header.source, header.sound
             self.rate, self.expected_frames = header.rate, header.expected_frames
-        self.path, self.time_base, self._aspect = Path(path), 1 / self.rate, first.pixel_aspect
+        self.time_base, self._aspect = 1 / self.rate, first.pixel_aspect
         height, width, _ = first.image.shape
         # ffmpeg turns the frames upright but scikit-video misses their new size: state it.
         self._reader = skvideo_io.FFmpegReader(os.path.abspath(path), outputdict={"-s": f"{width}x{height}"})
@@ -201,7 +281,7 @@ class SkvideoReader(VideoReader):
             yield VideoFrame(image.copy(), count / self.rate, self._aspect)  # a copy, as its frames are read-only
             count += 1
         if not count:
-            raise VideoError(f"{self.path}: no frame of it can be decoded")
+            raise VideoError(f"{self.source}: no frame of it can be decoded")
 
     def close(self) -> None:
         self._reader.close()
@@ -233,69 +313,3 @@ def _import_skvideo_io() -> Any:
     for module in (skvideo.io.abstract, skvideo.io.ffmpeg):
         module.np = _NumpyWithOldNames()
     return skvideo.io
-
-
-# ---------------------------------------------------------------------------------------------------------------- writing
-
-
-@contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a hidden path beside `path` to write to, which takes its name at the end, or vanishes if anything stops it."""
-    path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-@contextmanager
-def video_writer(
-    path: str | os.PathLike[str], rate: Fraction, time_base: Fraction
-) -> Iterator[Callable[[VideoFrame], None]]:
-    """Opens an H.264 MP4 file and gives a function that writes one frame to it.
-
-    Parameters
-    ----------
-    path
-        The file; it appears when all is written.
-    rate
-        Frames a second on average.
-    time_base
-        Seconds of which the frames' times are multiples, within rounding.
-
-    Notes
-    -----
-    Players want even sizes, so an odd one grows by one row or column, a copy of the last.
-    """
-    with whole_file(path) as beside, av.open(os.fspath(beside), "w", "mp4", {"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": "18"})
-        codec = stream.codec_context
-        codec.time_base, codec.pix_fmt = time_base, "yuv420p"
-        codec.colorspace = codec.color_primaries = codec.color_trc = BT709
-        codec.color_range = LIMITED_RANGE
-        last = None
-
-        def write(frame: VideoFrame) -> None:
-            nonlocal last
-            height, width, _ = frame.image.shape
-            image = np.pad(frame.image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-            if last is None:
-                codec.width, codec.height = image.shape[1], image.shape[0]
-                codec.sample_aspect_ratio = frame.pixel_aspect
-            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
-            picture = picture.reformat(format="yuv420p", dst_colorspace=BT709, dst_color_range=LIMITED_RANGE)
-            pts = round(frame.time / time_base)
-            last = pts if last is None else max(pts, last + 1)  # an encoder wants times that grow
-            picture.pts, picture.time_base = last, time_base
-            container.mux(stream.encode(picture))
-
-        yield write
-        container.mux(stream.encode(None))
-
-
-def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
-    """Writes a grey (H, W) or RGB (H, W, 3) image as PNG."""
-    with whole_file(path) as beside:
-        Image.fromarray(image).save(beside, format="PNG")

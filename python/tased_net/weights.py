@@ -24,7 +24,7 @@ from .decoders import DECODERS
 from .fusion import unfold
 from .heads import AGGREGATIONS, UPSAMPLINGS
 from .s3d import GRAIN
-from .video import whole_file
+from .writing import whole_file
 
 if TYPE_CHECKING:
     from .tased import TASEDNet

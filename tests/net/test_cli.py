@@ -223,7 +223,7 @@ def test_debug_shows_where_an_error_comes_from(tmp_path: Path) -> None:
 def test_ctrl_c_leaves_whole_files_only(
     tmp_path: Path, clip: Path, said: Any, monkeypatch: pytest.MonkeyPatch, format: str
 ) -> None:
-    calls = iter([None] * 5)  # the first 7 frames, whose clips run back in time, then 2 more
+    calls = iter([None] * 7)  # 2 to see how much memory it takes, 4 for the first 7 frames, and then for 2 more
     decode = TASEDNet.decode
 
     def interrupted(net: TASEDNet, *arguments: Any) -> torch.Tensor:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tased_net import TASEDNet, postprocess, predict, predict_maps, predict_video
+from tased_net import Predictor, TASEDNet, postprocess, predict_video, predictor
 from tased_net.render import contact_sheet, overlay
 from tased_net.sliding import sliding_windows
 from tased_net.video import READERS, RGB, PyAVReader, VideoFrame, VideoReader, video_writer
@@ -21,35 +21,13 @@ from tased_net.video import READERS, RGB, PyAVReader, VideoFrame, VideoReader, v
 SIZE = (32, 48)
 
 
-def small_net(**options: Any) -> TASEDNet:
+def small_predictor(**options: Any) -> Predictor:
     torch.manual_seed(0)
-    return TASEDNet(**{"clip_length": 8, "width": 0.02, **options}).eval()
+    return Predictor(TASEDNet(**{"clip_length": 8, "width": 0.02, **options}))
 
 
 def noise(count: int, height: int = 40, width: int = 60) -> list[RGB]:
     return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
-
-
-def network_input(image: RGB) -> torch.Tensor:
-    """A frame that has the network's size already, (3, h, w)."""
-    return (2 * torch.from_numpy(image).permute(2, 0, 1).float() - 255) / 255
-
-
-# ------------------------------------------------------------------------------------------------------------------- maps
-
-
-@pytest.mark.parametrize("count", [1, 5, 20])
-@pytest.mark.parametrize(("k", "step"), [(1, 1), (3, 1), (1, Fraction(5, 2))])
-def test_maps_are_the_network_s_on_the_window_s_clips(count: int, k: int, step: Fraction) -> None:
-    net, frames = small_net(maps=k), noise(count, *SIZE)
-    maps = list(predict_maps(net, iter(frames), size=SIZE, step=step, reuse=False))
-    expected = []
-    for clip, taken in sliding_windows(map(network_input, frames), 8, k, step):
-        with torch.inference_mode():
-            saliency = net(torch.stack(clip, dim=1)[None].contiguous(memory_format=torch.channels_last_3d))
-        expected += [saliency[0, number] if k > 1 else saliency[number] for number in taken]
-    assert len(maps) == len(expected) == count
-    assert all(torch.equal(one, other) for one, other in zip(maps, expected, strict=True))
 
 
 def test_fps_spreads_the_clips_of_a_fast_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,54 +36,11 @@ def test_fps_spreads_the_clips_of_a_fast_video(tmp_path: Path, monkeypatch: pyte
             write(VideoFrame(image, Fraction(number, 60)))
     steps: list[Fraction] = []
     monkeypatch.setattr(
-        predict, "sliding_windows", lambda *arguments: steps.append(arguments[3]) or sliding_windows(*arguments)
+        predictor, "sliding_windows", lambda *arguments: steps.append(arguments[3]) or sliding_windows(*arguments)
     )
     for fps in (30, 60, 24000 / 1001, None):
-        assert predict_video(small_net(), tmp_path / "fast.mp4", tmp_path / "out.mp4", size=SIZE, fps=fps) == 20
+        assert predict_video(small_predictor(), tmp_path / "fast.mp4", tmp_path / "out.mp4", fps=fps) == 20
     assert steps == [2, 1, Fraction(60 * 1001, 24000), 1]
-
-
-def test_frames_are_resized_bilinearly_between_pixel_centres() -> None:
-    clips = []
-    net = small_net()
-    net.register_forward_pre_hook(lambda module, arguments: clips.append(arguments[0]))
-    (frame,) = noise(1, 2 * SIZE[0], 2 * SIZE[1])
-    next(predict_maps(net, [frame], size=SIZE, reuse=False))
-    means_of_four = frame.astype(np.float32).reshape(SIZE[0], 2, SIZE[1], 2, 3).mean(axis=(1, 3))
-    expected = torch.from_numpy((2 * means_of_four - 255) / 255).permute(2, 0, 1)
-    torch.testing.assert_close(clips[0][0, :, 0], expected, rtol=0, atol=1e-6)
-
-
-def test_the_clip_is_channels_last() -> None:
-    layouts = []
-    net = small_net()
-    net.register_forward_pre_hook(
-        lambda module, arguments: layouts.append(arguments[0].is_contiguous(memory_format=torch.channels_last_3d))
-    )
-    list(predict_maps(net, noise(3), size=SIZE, reuse=False))
-    assert layouts == [True] * 3
-
-
-def test_maps_have_the_network_s_precision() -> None:
-    frames = noise(2)
-    exact = torch.stack(list(predict_maps(small_net().double(), frames, size=SIZE)))
-    single = torch.stack(list(predict_maps(small_net(), frames, size=SIZE)))
-    half = torch.stack(list(predict_maps(small_net(), frames, size=SIZE, autocast=torch.bfloat16)))
-    assert (exact.dtype, single.dtype) == (torch.float64, torch.float32)
-    assert (exact - single).abs().median() < 1e-5 < (exact - half).abs().median() < 0.05
-
-
-@pytest.mark.parametrize(
-    ("net", "options", "message"),
-    [
-        (small_net().train(), {}, "the network is in training mode"),
-        (small_net(), {"chunk": 0}, "chunk must be at least 1, got 0"),
-        (small_net(maps=2), {"step": 2}, "a network with maps=2 predicts neighbouring frames: it takes a step of 1"),
-    ],
-)
-def test_windows_that_cannot_slide_are_refused(net: TASEDNet, options: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        next(predict_maps(net, noise(1), **options))
 
 
 @pytest.mark.parametrize(
@@ -118,15 +53,7 @@ def test_windows_that_cannot_slide_are_refused(net: TASEDNet, options: dict[str,
 )
 def test_formats_and_readers_that_do_not_exist_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        predict_video(small_net(), "a.mp4", "b.mp4", **options)
-
-
-@pytest.mark.parametrize(
-    "frame", [np.zeros((40, 60), np.uint8), np.zeros((40, 60, 4), np.uint8), np.zeros((40, 60, 3), np.float32)]
-)
-def test_frames_that_are_not_rgb_bytes_are_refused(frame: Any) -> None:
-    with pytest.raises(ValueError, match=r"frames must be uint8 RGB \(H, W, 3\), got"):
-        next(predict_maps(small_net(), [frame]))
+        predict_video(small_predictor(), "a.mp4", "b.mp4", **options)
 
 
 # ------------------------------------------------------------------------------------------------------------- smoothing
@@ -177,9 +104,9 @@ class Camera(VideoReader):
 def test_frames_held_do_not_grow_with_the_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Any) -> None:
     monkeypatch.setitem(READERS, "camera", Camera)
     monkeypatch.setattr(Camera, "most_alive", 0)
-    net = small_net(clip_length=4)
-    assert predict_video(net, "80", tmp_path / "out.mp4", format=format, size=SIZE, reader="camera") == 80
-    assert Camera.most_alive <= 2 * net.clip_length
+    predictor = small_predictor(clip_length=4)
+    assert predict_video(predictor, "80", tmp_path / "out.mp4", format=format, reader="camera") == 80
+    assert Camera.most_alive <= 2 * predictor.clip_length
 
 
 # --------------------------------------------------------------------------------------------------------------- pictures
@@ -216,15 +143,15 @@ def test_the_contact_sheet_shows_frames_maps_and_overlays_side_by_side() -> None
 
 def test_map_files_hold_the_smoothed_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(READERS, "camera", Camera)
-    net = small_net()
+    predictor = small_predictor()
     (tmp_path / "0012.png").write_bytes(b"of a longer video that stood here before")
     (tmp_path / "0012_notes.png").write_bytes(b"not ours")
-    assert predict_video(net, "11", tmp_path, format="maps", size=SIZE, reader="camera") == 11
+    assert predict_video(predictor, "11", tmp_path, format="maps", reader="camera") == 11
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         *(f"{number:04d}.png" for number in range(1, 12)),
         "0012_notes.png",
     ]
-    maps = predict_maps(net, (frame.image for frame in Camera("11")), size=SIZE)
+    maps = predictor(frame.image for frame in Camera("11"))
     for number, saliency in enumerate(maps, 1):
         with Image.open(tmp_path / f"{number:04d}.png") as image:
             assert image.mode == "L"
@@ -233,7 +160,7 @@ def test_map_files_hold_the_smoothed_maps(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_overlay_video_keeps_size_and_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(READERS, "camera", Camera)
-    predict_video(small_net(), "11", tmp_path / "a" / "out.mp4", size=SIZE, reader="camera")
+    predict_video(small_predictor(), "11", tmp_path / "a" / "out.mp4", reader="camera")
     with PyAVReader(tmp_path / "a" / "out.mp4") as video:
         frames = list(video)
     assert [frame.time for frame in frames] == [Fraction(number, 25) for number in range(11)]

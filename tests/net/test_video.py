@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
+import os
 import shutil
+import subprocess
+import sys
+import threading
+import time
 import wave
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
+from tased_net import video
 from tased_net.video import (
     READERS,
     RGB,
+    ImagesReader,
     PyAVReader,
     SkvideoReader,
     VideoError,
     VideoFrame,
     VideoWarning,
+    open_video,
+    video_name,
     video_writer,
     whole_file,
     write_image,
@@ -57,9 +70,9 @@ def encode(path: Path, images: Sequence[RGB], codec: str = "libx264", pix_fmt: s
     return path
 
 
-def read(path: Path) -> list[VideoFrame]:
-    with PyAVReader(path) as video:
-        return list(video)
+def read(source: str | Path) -> list[VideoFrame]:
+    with open_video(source) as reader:
+        return list(reader)
 
 
 def write(path: Path, frames: Sequence[VideoFrame], time_base: Fraction = Fraction(1, 1000)) -> Path:
@@ -171,6 +184,353 @@ def test_a_video_of_which_nothing_can_be_decoded_is_an_error(tmp_path: Path) -> 
         read(file)
 
 
+# ----------------------------------------------------------------------------------------------------- whatever it comes from
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a.mp4", PyAVReader), ("frames", ImagesReader), ("frames/*.png", ImagesReader), ("frames/1.png", ImagesReader)],
+)
+def test_the_reader_is_chosen_by_what_the_source_is(tmp_path: Path, name: str, kind: type) -> None:
+    encode(tmp_path / "a.mp4", [quadrants()])
+    (tmp_path / "frames").mkdir()
+    write_image(tmp_path / "frames" / "1.png", quadrants())
+    with open_video(tmp_path / name) as reader:
+        assert isinstance(reader, kind)
+        assert reader.info.source == str(tmp_path / name)
+        assert len(list(reader)) == 1
+
+
+def test_a_file_whose_name_looks_like_a_pattern_or_an_option_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("take[1].mp4", "what?.mp4", "-v.mp4", "concat:a.mp4"):
+        encode(tmp_path / name, [quadrants()])
+        assert len(read(name)) == 1
+        assert video_name(name) == name[:-4]
+
+
+@pytest.mark.parametrize("source", ["-", "http://127.0.0.1/a.mp4"])
+def test_skvideo_opens_files_only(source: str) -> None:
+    with pytest.raises(VideoError, match="the skvideo reader opens files only, use the pyav reader"):
+        open_video(source, "skvideo")
+
+
+def test_unknown_readers_are_refused() -> None:
+    with pytest.raises(ValueError, match="reader must be one of 'pyav', 'skvideo', got 'cv2'"):
+        open_video("a.mp4", "cv2")
+
+
+def on_standard_input(stdin: Any) -> subprocess.CompletedProcess[str]:
+    code = "from tased_net.video import open_video; print(*(round((f.image.mean() - 30) / 4) for f in open_video('-')))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code], stdin=stdin, capture_output=True, text=True, env=environment, check=False
+    )
+
+
+def test_a_stream_comes_on_standard_input(tmp_path: Path) -> None:
+    file = encode(tmp_path / "a.mkv", [numbered(i) for i in range(12)])
+    with subprocess.Popen(["cat", str(file)], stdout=subprocess.PIPE) as cat:
+        assert on_standard_input(cat.stdout).stdout.split() == [str(i) for i in range(12)]
+
+
+def test_standard_input_may_be_a_file_whose_index_is_at_its_end(tmp_path: Path) -> None:
+    with encode(tmp_path / "a.mp4", [numbered(i) for i in range(5)]).open("rb") as file:
+        assert on_standard_input(file).stdout.split() == [str(i) for i in range(5)]
+
+
+def test_standard_input_without_a_video_is_refused_with_a_sentence() -> None:
+    assert (
+        "standard input: no video, or one that cannot be read as a stream"
+        in on_standard_input(subprocess.DEVNULL).stderr
+    )
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder; "stall" never answers, "half/NAME" breaks off in the middle, and "gone" tells that it is gone."""
+
+    def do_GET(self) -> None:
+        if self.path == "/stall":
+            time.sleep(3)
+        elif self.path.startswith("/half/"):
+            data = (Path(self.directory) / self.path[6:]).read_bytes()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data[: len(data) // 2])
+        else:
+            super().do_GET()
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=tmp_path)) as server:
+        server.daemon_threads, server.block_on_close = True, False
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_urls_are_read(tmp_path: Path, address: str) -> None:
+    with video_writer(tmp_path / "a b.mp4", Fraction(10), Fraction(1, 10)) as put:
+        for number in range(12):
+            put(VideoFrame(numbered(number), Fraction(number, 10)))
+    for url in (f"http://{address}/a%20b.mp4", f"file://{tmp_path}/a b.mp4"):
+        assert [round((frame.image.mean() - 30) / 4) for frame in read(url)] == list(range(12))
+        assert video_name(url) == "a b"
+
+
+def test_a_connection_that_breaks_gives_what_has_come_and_a_warning(tmp_path: Path, address: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (50, 48, 64, 3), np.uint8)
+    encode(tmp_path / "a.avi", list(noise), "mpeg4")
+    with pytest.warns(VideoWarning, match=r"only the \d+ frames that can be decoded are used"):
+        assert 10 < len(read(f"http://{address}/half/a.avi")) < 40
+
+
+def test_urls_that_cannot_be_opened_are_refused_with_a_sentence_without_the_password(
+    tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "TIMEOUT", 0.2)
+    (tmp_path / "text.mp4").write_text("no video " * 999)
+    for path, message in {
+        "gone": r"cannot be opened \(.*404.*\)",
+        "stall": r"cannot be opened \(no answer in time\)",
+        "text.mp4": "not a video, or damaged at its beginning",
+    }.items():
+        with pytest.raises(VideoError, match=f"^http://{address}/{path}: {message}$"):
+            read(f"http://user:secret@{address}/{path}")
+    with pytest.raises(VideoError, match=r"^nothing://at/all: cannot be opened \(Protocol not found\)$"):
+        read("nothing://at/all")
+
+
+@pytest.mark.parametrize("folder", [True, False], ids=["images", "file"])
+def test_frames_from_a_start_are_those_of_the_whole_and_the_rest_is_not_converted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: bool
+) -> None:
+    if folder:
+        for number in range(20):
+            write_image(tmp_path / f"{number}.png", numbered(number))
+        source = tmp_path
+    else:
+        source = encode(tmp_path / "a.mp4", [numbered(i) for i in range(20)])  # with B-frames
+    whole = read(source)
+    conversions: list[int] = []
+    convert = video.to_rgb
+    monkeypatch.setattr(video, "to_rgb", lambda *arguments: conversions.append(1) or convert(*arguments))
+    for start in (0, 13, 20):
+        conversions.clear()
+        with open_video(source) as reader:
+            part = list(reader.frames(start))
+        assert [frame.time for frame in part] == [frame.time for frame in whole[start:]]
+        assert all(np.array_equal(one.image, other.image) for one, other in zip(part, whole[start:], strict=True))
+        assert folder or len(conversions) == 20 - start
+
+
+@needs_ffmpeg
+def test_skvideo_starts_midway_too(tmp_path: Path) -> None:
+    with SkvideoReader(encode(tmp_path / "a.mp4", [numbered(i) for i in range(6)])) as reader:
+        assert [frame.time for frame in reader.frames(4)] == [Fraction(4, 10), Fraction(5, 10)]
+
+
+def test_times_of_a_variable_rate_survive_frames_that_are_stored_out_of_order(tmp_path: Path) -> None:
+    times = [0, 33, 40, 100, 250, 251, 900, 1000, 1010, 2000]
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25, options={"bf": "3", "b-adapt": "0"})
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for number, pts in enumerate(times):
+            frame = av.VideoFrame.from_ndarray(numbered(number), "rgb24")
+            frame.pts, frame.time_base = pts, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    with av.open(str(tmp_path / "a.mkv")) as container:
+        stored = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
+    assert stored != sorted(stored)
+    frames = read(tmp_path / "a.mkv")
+    assert [1000 * frame.time for frame in frames] == times
+    assert [round((frame.image.mean() - 30) / 4) for frame in frames] == list(range(10))
+
+
+def test_a_whole_file_with_sound_is_not_taken_for_damaged(tmp_path: Path) -> None:
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream, sound = container.add_stream("libx264", rate=10), container.add_stream("flac", rate=8000, layout="mono")
+        assert isinstance(stream, av.VideoStream)
+        assert isinstance(sound, av.AudioStream)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for number in range(5):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(numbered(number), "rgb24")))
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 4000), np.int16), "s16", "mono")
+        silence.sample_rate, silence.pts = 8000, 0
+        container.mux([*sound.encode(silence), *sound.encode(None), *stream.encode(None)])
+    assert len(read(tmp_path / "a.mkv")) == 5  # a warning would be an error
+
+
+# ----------------------------------------------------------------------------------------------------------------- colours
+
+BT601, BT709, BT2020 = 5, 1, 9  # matrices, and the last two primaries as well (ISO/IEC 23091-2)
+UNSPECIFIED = 2
+PQ, HLG = 16, 18  # transfer characteristics
+
+
+def encode_tagged(
+    path: Path,
+    codes: Any,
+    codec: str,
+    pix_fmt: str,
+    *,
+    matrix: int,
+    transfer: int = 2,
+    primaries: int = 2,
+    full: bool = False,
+) -> Path:
+    """Writes a frame of R'G'B' codes from 0 to 1, (H, W, 3), by a matrix and with tags."""
+    picture = av.VideoFrame.from_ndarray((np.asarray(codes) * 65535).round().astype(np.uint16), "rgb48le")
+    by = BT709 if matrix == UNSPECIFIED and picture.height > 576 else BT601 if matrix == UNSPECIFIED else matrix
+    picture = picture.reformat(format=pix_fmt, dst_colorspace=by, dst_color_range=2 if full else 1)
+    picture.colorspace, picture.color_trc, picture.color_primaries = matrix, transfer, primaries
+    picture.pts, picture.time_base = 0, Fraction(1, 10)
+    options = {"x265-params": "log-level=none:lossless=1:bframes=0"} if codec == "libx265" else {}
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=10, options=options)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = picture.height, picture.width, pix_fmt
+        context = stream.codec_context
+        context.colorspace, context.color_trc, context.color_primaries = matrix, transfer, primaries
+        context.color_range = 2 if full else 1
+        container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def squares(colours: Any, side: int = 16) -> Any:
+    """Squares of the colours from left to right, (side, n side, 3)."""
+    return np.repeat(np.repeat(np.asarray(colours, float)[None], side, axis=1), side, axis=0)
+
+
+def centres(image: RGB, count: int) -> Any:
+    side = image.shape[1] // count
+    return image[image.shape[0] // 2, side // 2 :: side].astype(int)
+
+
+def pq(nits: Any) -> Any:
+    """PQ code of light in cd/m² (SMPTE ST 2084)."""
+    y = (np.asarray(nits, float) / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * y) / (1 + 18.6875 * y)) ** 78.84375
+
+
+SIX = np.array([(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (0.5, 0.5, 0.5), (1, 1, 1)])
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["limited", "full"])
+@pytest.mark.parametrize(("matrix", "side"), [(BT601, 16), (BT709, 16), (UNSPECIFIED, 16), (UNSPECIFIED, 578)])
+def test_matrix_and_range_are_the_file_s_or_go_by_its_size(tmp_path: Path, matrix: int, side: int, full: bool) -> None:
+    file = encode_tagged(tmp_path / "a.mkv", squares(SIX, side), "libx264", "yuv444p", matrix=matrix, full=full)
+    assert np.abs(centres(read(file)[0].image, 6) - SIX * 255).max() <= 6
+
+
+@pytest.mark.parametrize(
+    ("codec", "pix_fmt"), [("libx265", "yuv420p10le"), ("ffv1", "yuv444p12le"), ("ffv1", "gray16le")]
+)
+def test_more_than_8_bits_become_8(tmp_path: Path, codec: str, pix_fmt: str) -> None:
+    greys = np.linspace(0, 1, 9)[:, None].repeat(3, 1)
+    file = encode_tagged(tmp_path / "a.mkv", squares(greys), codec, pix_fmt, matrix=BT709, full=pix_fmt == "gray16le")
+    assert np.abs(centres(read(file)[0].image, 9) - greys * 255).max() <= 2
+
+
+def test_pq_is_toned_down_to_sdr(tmp_path: Path) -> None:
+    nits = np.array([0, 1, 10, 50, 203, 400, 1000, 4000])
+    codes = squares(pq(nits)[:, None].repeat(3, 1))
+    file = encode_tagged(
+        tmp_path / "a.mp4", codes, "libx265", "yuv420p10le", matrix=BT2020, transfer=PQ, primaries=BT2020
+    )
+    (frame,) = read(file)
+    grey = centres(frame.image, 8)
+    assert np.ptp(grey, axis=1).max() <= 2
+    shown = 203 * (grey[:, 0] / 255) ** 2.4
+    assert shown[:4] == pytest.approx(nits[:4], rel=0.05, abs=0.1)  # as they are
+    assert (np.diff(grey[:7, 0]) > 3).all()  # highlights still differ
+    assert grey[4, 0] > 220
+    assert list(grey[6:, 0]) == [255, 255]
+
+
+def test_hlg_is_toned_down_to_sdr(tmp_path: Path) -> None:
+    signal = np.array([0, 0.1, 0.5, 0.75, 0.9, 1])  # BT.2408: 0.75 is diffuse white, 203 cd/m² on a display of 1000
+    file = encode_tagged(
+        tmp_path / "a.mp4", squares(signal[:, None].repeat(3, 1)), "libx265", "yuv420p10le",
+        matrix=BT2020, transfer=HLG, primaries=BT2020,
+    )  # fmt: skip
+    grey = centres(read(file)[0].image, 6)[:, 0]
+    display = 1000 * (0.5**2 / 3) ** 1.2
+    assert 203 * (grey[2] / 255) ** 2.4 == pytest.approx(display, rel=0.05)
+    assert grey[0] == 0
+    assert grey[3] > 220
+    assert grey[5] == 255
+    assert (np.diff(grey) > 1).all()
+
+
+@pytest.mark.parametrize("transfer", [PQ, HLG, BT709])
+def test_wide_colours_come_to_bt709(tmp_path: Path, transfer: int) -> None:
+    """Of BT.2020's own red, green and blue BT.709 shows the nearest; and colours that it has keep their hue."""
+    to_2020 = np.array([(0.6274, 0.3293, 0.0433), (0.0691, 0.9195, 0.0114), (0.0164, 0.0880, 0.8956)])  # BT.2087
+    light = SIX[:4] @ to_2020.T
+    codes = {PQ: lambda: pq(50 * light), HLG: lambda: np.sqrt(light / 12 * 3), BT709: lambda: light ** (1 / 2.4)}[
+        transfer
+    ]()
+    file = encode_tagged(
+        tmp_path / "a.mkv", squares(codes), "ffv1", "yuv444p10le", matrix=BT2020, transfer=transfer, primaries=BT2020
+    )
+    seen = centres(read(file)[0].image, 4)
+    assert (seen[SIX[:4] == 0] <= 20).all()
+    assert (seen[SIX[:4] == 1] >= 60).all()
+
+
+def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:
+    rgba = np.zeros((16, 48, 4), np.uint8)
+    rgba[..., :3] = (200, 100, 50)
+    for square, alpha in enumerate((0, 128, 255)):
+        rgba[:, 16 * square : 16 * square + 16, 3] = alpha
+    with av.open(str(tmp_path / "a.mov"), "w") as container:
+        stream = container.add_stream("png", rate=10)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 16, 48, "rgba"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(rgba, "rgba")))
+        container.mux(stream.encode(None))
+    assert centres(read(tmp_path / "a.mov")[0].image, 3).tolist() == [[0, 0, 0], [100, 50, 25], [200, 100, 50]]
+
+
+# ------------------------------------------------------------------------------------------------------------ absurd sizes
+
+
+@pytest.mark.parametrize("side", [9000, 100_000])
+def test_a_header_that_announces_an_absurd_size_is_refused(tmp_path: Path, side: int) -> None:
+    file = encode(tmp_path / "a.avi", [quadrants()], "rawvideo", "bgr24")
+    data = bytearray(file.read_bytes())
+    header = data.index(b"strf") + 8  # BITMAPINFOHEADER
+    data[header + 4 : header + 12] = side.to_bytes(4, "little") * 2
+    file.write_bytes(data)
+    with pytest.raises(VideoError, match="announces no size of its frames, or an absurd one"):
+        PyAVReader(file)
+
+
+def test_a_stream_that_grows_absurdly_midway_is_cut_off(tmp_path: Path) -> None:
+    """A JPEG's own header announces 65000x65000 in a video of 64x48."""
+    file = encode(tmp_path / "a.avi", [quadrants()] * 5, "mjpeg", "yuvj420p")
+    data = bytearray(file.read_bytes())
+    place = data.rindex(b"\xff\xc0") + 5
+    data[place : place + 4] = (65000).to_bytes(2, "big") * 2
+    file.write_bytes(data)
+    with pytest.warns(VideoWarning, match="only the 4 frames"):
+        assert len(read(file)) == 4
+
+
 # ---------------------------------------------------------------------------------------------------------------- writing
 
 
@@ -234,8 +594,6 @@ def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
 
 
 def test_images_are_written_without_loss(tmp_path: Path) -> None:
-    from PIL import Image
-
     for image in (quadrants(), quadrants()[..., 0]):
         write_image(tmp_path / "a.png", image)
         assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), image)

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..predict import FORMATS, predict_video
+from ..predictor import PRECISIONS, Predictor
 from ..render import ALPHA
 from ..video import READERS
-from .shared import PRECISIONS, Commands, UsageError, add_debug, add_size, add_variant, network, number, say
+from .shared import Commands, UsageError, add_debug, add_size, add_variant, device, network, number, say
 
 
 def add(commands: Commands) -> None:
@@ -70,18 +71,17 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
 def run(options: argparse.Namespace) -> int:
     """`tased predict`: returns 1 if a video failed, else 0."""
     targets = _targets(options.videos, options.output, options.format)
-    net = network(options)
+    where = device(options)
+    predictor = Predictor(network(options), size=options.size, device=where, precision=options.precision)
     failures = 0
     for source, target in zip(options.videos, targets, strict=True):
         try:
             _refuse_to_overwrite(target, options)
             frames = predict_video(
-                net,
+                predictor,
                 source,
                 target,
                 format=options.format,
-                size=options.size,
-                autocast=PRECISIONS[options.precision][1],
                 reader=options.reader,
                 alpha=options.alpha,
                 fps=options.fps,

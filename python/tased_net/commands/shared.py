@@ -13,16 +13,9 @@ from tqdm import tqdm
 
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
-from ..predict import SIZE
+from ..predictor import SIZE
 from ..tased import MIN_SIDE, TASEDNet
 from ..weights import ARCHITECTURE, load_weights, read_weights
-
-# What each precision means for the network's weights, and for its convolutions if that differs.
-PRECISIONS = {
-    "float32": (torch.float32, None),
-    "float64": (torch.float64, None),
-    "bfloat16": (torch.float32, torch.bfloat16),
-}
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -53,13 +46,18 @@ def variant(options: argparse.Namespace) -> dict[str, Any]:
     return wanted
 
 
-def network(options: argparse.Namespace) -> TASEDNet:
-    """The network that the options describe, with its weights, ready to predict."""
+def device(options: argparse.Namespace) -> torch.device:
+    """The device of --device, if it is there, or the best one."""
     try:
         device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {options.device}: {str(error).splitlines()[0]}") from error
+    return device
+
+
+def network(options: argparse.Namespace) -> TASEDNet:
+    """The network that the options describe, with its weights."""
     wanted = variant(options)
     torch.manual_seed(options.seed)
     net = TASEDNet(**wanted)
@@ -68,8 +66,7 @@ def network(options: argparse.Namespace) -> TASEDNet:
         say(f"no --weights given: the network is {untrained}")
     elif load_weights(net, options.weights) == "encoder":
         say(f"{options.weights} holds the encoder only: the prediction network is {untrained}")
-    dtype = PRECISIONS[options.precision][0]
-    return net.to(device, dtype).to(memory_format=torch.channels_last_3d).eval()
+    return net
 
 
 def add_size(parser: argparse.ArgumentParser) -> None:

@@ -1,0 +1,85 @@
+"""Memory: what is in use and to be had, and what a computation would take."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+
+def used_bytes(device: torch.device) -> tuple[int, int]:
+    """Bytes that this process has on a device, and how many more are to be had there.
+
+    On a CPU the system's word, with the limit of a container; where it gives none, as much as a 64-bit number holds.
+    """
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        held = torch.cuda.memory_reserved(device)
+        idle = held - torch.cuda.memory_allocated(device)
+        return held - idle, free + idle
+    used, free = (
+        _kibibytes("/proc/self/status", "VmRSS") or 0,
+        _kibibytes("/proc/meminfo", "MemAvailable") or sys.maxsize,
+    )
+    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        limit = _text(name).strip()
+        if limit.isdecimal():
+            free = min(free, max(int(limit) - used, 0))
+    return used, free
+
+
+def _kibibytes(file: str, name: str) -> int | None:
+    """The bytes that a line such as "VmRSS:   123 kB" tells."""
+    for line in _text(file).splitlines():
+        if line.startswith(f"{name}:"):
+            return 1024 * int(line.split()[1])
+    return None
+
+
+def _text(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="ascii")
+    except OSError:
+        return ""
+
+
+def peak_bytes(call: Callable[[], Any]) -> int:
+    """The most bytes of tensors that a call makes and has alive at one time; those of "meta" tensors take none."""
+    with _Count() as count:
+        call()
+    return count.most
+
+
+class _Count(TorchDispatchMode):
+    """Counts the storages that operations make, until they die."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._seen: weakref.WeakSet[torch.UntypedStorage] = weakref.WeakSet()
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = function(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, Tensor):
+                self._see(value.untyped_storage())
+        return result
+
+    def _see(self, storage: torch.UntypedStorage) -> None:
+        if storage in self._seen:
+            return
+        self._seen.add(storage)
+        size = storage.nbytes()
+        self.now += size
+        self.most = max(self.most, self.now)
+        weakref.finalize(storage, self._forget, size)
+
+    def _forget(self, size: int) -> None:
+        self.now -= size

@@ -1,0 +1,449 @@
+"""The prediction engine: maps of a video's frames by the sliding window, with what windows share computed once.
+
+A video is cut into *segments* of windows at places that depend on the network alone. Each is computed for itself, in chunks
+that begin at its beginning. So a run that begins at a segment, or on another device of the same kind, gives the same bits as
+one that has gone all the way.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from itertools import chain, islice
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .memory import peak_bytes, used_bytes
+from .reuse import SharingRun, clips_of, padded
+from .sliding import Window, look_back, sliding_windows
+from .tased import MIN_SIDE, TASEDNet
+from .video import READERS, RGB
+
+RawMap = NDArray[np.floating[Any]]  # (h, w), from 0 to 1
+
+SIZE = (224, 384)  # height and width that the network is trained at
+PRECISIONS = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+SEGMENT = 256  # windows: what is computed anew at the beginning of one is worth half a window
+CHUNKS = {"cpu": 2, "cuda": 16}  # windows at a time; more take more memory, and on a CPU no less time
+# What a process takes beside the tensors that are alive: workspaces and freed memory that it keeps, and the libraries' code.
+SPARE, BESIDE = 1.25, 350 * 2**20
+
+
+class Predictor:
+    """Predicts where people look in a video: a saliency map for every frame (paper section 3.1).
+
+    Parameters
+    ----------
+    net
+        The network. A copy of it is used, in evaluation mode and with its batch norms folded; the original stays as it is.
+    size
+        Height and width that frames are resized to, bilinearly between pixel centres and without smoothing (as OpenCV's
+        INTER_LINEAR, which the weights were trained with).
+    device
+        Where to compute, the network's own device if None. With several devices of one kind a video's segments are shared
+        between them; the maps are the same.
+    precision
+        "float32"; "float64", in which all ways to compute agree to 1e-6; "bfloat16" or "float16", in which the maps differ
+        by about 0.01 but come faster where the hardware has these types.
+    reuse
+        Whether windows share what they have in common: the same maps up to rounding, for about half of the work. Without
+        effect where frames are predicted in a step other than 1.
+    compile
+        Whether to compile the network with `torch.compile`, which takes minutes: True, False, or "auto" where the frames to
+        come are known to repay it.
+    memory_limit
+        Bytes that the process may take on each device, which decides `chunk`; None for no other limit than what is there.
+    chunk
+        Windows that are computed at a time, if it is not to be chosen.
+
+    Attributes
+    ----------
+    net
+        The copy on the first device.
+    chunk
+        Windows that are computed at a time; maps come in such chunks.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range, or the memory does not suffice for one window.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tased_net import Predictor, TASEDNet
+    >>> predictor = Predictor(TASEDNet(clip_length=8, width=0.25), size=(32, 48))
+    >>> video = np.zeros((20, 72, 128, 3), np.uint8)
+    >>> maps = list(predictor(video))
+    >>> len(maps), maps[0].shape, maps[0].dtype
+    (20, (32, 48), dtype('float32'))
+    """
+
+    def __init__(
+        self,
+        net: TASEDNet,
+        *,
+        size: tuple[int, int] = SIZE,
+        device: str | torch.device | Sequence[str | torch.device] | None = None,
+        precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32",
+        reuse: bool = True,
+        compile: bool | Literal["auto"] = "auto",
+        memory_limit: int | None = None,
+        chunk: int | None = None,
+    ) -> None:
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(map(repr, PRECISIONS))}, got {precision!r}")
+        if compile not in (True, False, "auto"):
+            raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
+        if chunk is not None and chunk < 1:
+            raise ValueError(f"chunk must be at least 1, got {chunk}")
+        if min(size) < MIN_SIDE:
+            raise ValueError(f"size must be at least {MIN_SIDE} pixels high and wide, got {size}")
+        if device is None:
+            device = next(net.parameters()).device
+        devices = [torch.device(one) for one in ([device] if isinstance(device, (str, torch.device)) else device)]
+        if not devices or len({one.type for one in devices}) > 1:
+            raise ValueError(f"device must be one device, or several of one kind, got {device!r}")
+        self.size, self.precision, self.reuse, self.compile = size, precision, reuse, compile
+        self.clip_length, self.maps = net.clip_length, net.maps
+        self._engines = [_Engine(net, one, PRECISIONS[precision], size, reuse) for one in devices]
+        self.net = self._engines[0].net
+        self.chunk = self._chunk(memory_limit) if chunk is None else chunk
+
+    @property
+    def devices(self) -> list[torch.device]:
+        """Where it computes."""
+        return [engine.device for engine in self._engines]
+
+    def __call__(
+        self,
+        frames: Iterable[RGB],
+        *,
+        live: bool = False,
+        step: Fraction | int = 1,
+        start: int = 0,
+        expected: int | None = None,
+        tick: Callable[[int], object] = lambda count: None,
+    ) -> Iterator[Any]:
+        """Predicts the map of every frame.
+
+        Parameters
+        ----------
+        frames
+            uint8 RGB (H, W, 3), any number of them; they are taken one by one.
+        live
+            For cameras: each frame's map comes as soon as the frame is there. The first T-1 frames, whose clips would need
+            frames to come, have None in place of a map.
+        step
+            Frames of the video from one frame of a clip to the next: 2 shows a video of 60 frames a second to the network as
+            one of 30, at which it has learned. There is a map for every frame all the same.
+        start
+            Number of the first map wanted, as `border` gives it, together with the number of the frame that `frames` then
+            begin with.
+        expected
+            Number of frames to come, if known, to decide whether compiling is worth its time.
+        tick
+            Called with a number of frames whenever that many more have been computed. Those of the first T-1 frames are
+            computed in the other order, so that they are counted before they come.
+
+        Yields
+        ------
+        numpy.ndarray
+            The network's output for each frame in turn, (h, w) = `size`, from 0 to 1; float64 with that precision, else
+            float32. See `postprocess` for what to do with it before it is shown.
+
+        Raises
+        ------
+        ValueError
+            If a frame is not uint8 RGB, the step does not go with the network's maps, or `start` is no border.
+        """
+        if start != self.border(start, step)[0]:
+            raise ValueError(f"start must be a segment's border, such as {self.border(start, step)[0]}, got {start}")
+        resized = (_resized(frame, self.size) for frame in frames)
+        if live:
+            return self._live(resized, step)
+        if self.compile is True or (self.compile == "auto" and self._repays_compiling(expected, step)):
+            for engine in self._engines:
+                engine.compile()
+        windows = sliding_windows(resized, self.clip_length, self.maps, step, start // self.maps)
+        return (one for group in self._groups(windows, step == 1, tick) for one in group)
+
+    def border(self, map: int, step: Fraction | int = 1) -> tuple[int, int]:
+        """Where to begin in order to have a map: the last segment's border before it.
+
+        Returns
+        -------
+        tuple
+            Number of the first map there, and of the first frame that is needed for it.
+        """
+        reach = look_back(self.clip_length, step)[0]
+        early = reach // self.maps  # windows that look ahead
+        segments = max(map // self.maps - early, 0) // SEGMENT
+        if not segments:
+            return 0, 0
+        first = (early + segments * SEGMENT) * self.maps
+        return first, first + self.maps - 1 - reach
+
+    def predict_video(
+        self, source: str | os.PathLike[str], *, reader: str = "pyav", fps: float | None = None
+    ) -> Iterator[tuple[Fraction, RawMap]]:
+        """Predicts a video file, a folder of images or a stream.
+
+        Parameters
+        ----------
+        source, reader
+            As for `tased_net.video.open_video`.
+        fps
+            Frames a second that the network is to see, 30 or near it for the released weights: clips take every n-th frame
+            of a faster video, and repeat frames of a slower one, at the video's average rate. None for the video's own.
+
+        Yields
+        ------
+        tuple
+            Each frame's time in seconds and its map.
+
+        Raises
+        ------
+        VideoError
+            If the video cannot be read.
+        ValueError
+            As `__call__`, or if `fps` is not positive.
+        """
+        times: deque[Fraction] = deque()
+
+        def images() -> Iterator[RGB]:
+            for frame in video:
+                times.append(frame.time)
+                yield frame.image
+
+        with READERS[reader](source) as video:
+            for saliency in self(images(), step=step_of(video.rate, fps), expected=video.expected_frames):
+                yield times.popleft(), saliency
+
+    def _live(self, frames: Iterable[Tensor], step: Fraction | int) -> Iterator[RawMap | None]:
+        back = look_back(self.clip_length, step)
+        held: deque[Tensor] = deque(maxlen=back[0] + 1)
+        run = self._engines[0].run(step == 1, batch=1)
+        last = range(self.maps - 1, self.maps)
+        for frame in frames:
+            held.append(frame)
+            if len(held) <= back[0]:
+                yield None
+            else:
+                yield _array(run([Window([held[-1 - k] for k in back], last)])[0, -1])
+
+    def _groups(
+        self, windows: Iterator[Window[Tensor]], neighbours: bool, tick: Callable[[int], object]
+    ) -> Iterator[list[RawMap]]:
+        """The maps of each window."""
+        if len(self._engines) == 1:
+            for segment, turned in _segments(windows):
+                groups = self._engines[0].groups(segment, self.chunk, neighbours, tick)
+                yield from reversed(list(groups)) if turned else groups
+            return
+        # A segment is held as a whole here, its frames resized: those of T-1 + SEGMENT windows a device, and one more.
+        with ThreadPoolExecutor(len(self._engines)) as pool:
+            free = deque(self._engines)
+            waiting: deque[tuple[Future[list[list[RawMap]]], _Engine]] = deque()
+            for segment, turned in _segments(windows):
+                if not free:
+                    future, engine = waiting.popleft()
+                    yield from future.result()
+                    free.append(engine)
+                engine, held = free.popleft(), list(segment)
+
+                def work(engine: _Engine = engine, held: Any = held, turned: bool = turned) -> list[list[RawMap]]:
+                    groups = list(engine.groups(iter(held), self.chunk, neighbours, tick))
+                    return groups[::-1] if turned else groups
+
+                waiting.append((pool.submit(work), engine))
+            for future, _ in waiting:
+                yield from future.result()
+
+    def _repays_compiling(self, expected: int | None, step: Fraction | int) -> bool:
+        return False
+
+    def _chunk(self, limit: int | None) -> int:
+        engine = self._engines[0]
+        most = CHUNKS.get(engine.device.type, 1)
+        used, free = used_bytes(engine.device)
+        room = free if limit is None else min(limit - used, free)
+        for chunk in sorted({2**power for power in range(most.bit_length())} | {most}, reverse=True):
+            needed = int(SPARE * engine.bytes_needed(chunk)) + BESIDE
+            if needed <= room:
+                return chunk
+        raise ValueError(
+            f"one window of {self.clip_length} frames at {self.size[0]}x{self.size[1]} needs {needed / 2**30:.1f} GiB more than "
+            f"the {used / 2**30:.1f} GiB in use, but there are {max(room, 0) / 2**30:.1f} GiB: "
+            + ("choose a smaller size" if limit is None else "raise memory_limit, or choose a smaller size")
+        )
+
+
+class _Engine:
+    """The network on one device."""
+
+    def __init__(
+        self, net: TASEDNet, device: torch.device, dtype: torch.dtype, size: tuple[int, int], reuse: bool
+    ) -> None:
+        self.device, self.dtype, self.size, self.reuse = device, dtype, size, reuse
+        self.net = copy.deepcopy(net).eval()
+        if not self.net.fused:
+            self.net.fuse()
+        self.net.to(device, dtype).to(memory_format=torch.channels_last_3d)
+        self.compiled: dict[str, Callable[..., Tensor]] = {}
+        self._uploads = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def compile(self) -> None:
+        """Compiles what runs on whole windows; the rest has shapes that change."""
+        if not self.compiled:
+            options: dict[str, Any] = {"freezing": True} if self.device.type == "cpu" else {}  # weights are constants
+            for name in ("forward", "decode"):
+                method = getattr(self.net, name)
+                self.compiled[name] = torch.compile(method, fullgraph=True, dynamic=False, options=options)
+
+    def run(self, neighbours: bool, batch: int) -> Callable[[Sequence[Window[Tensor]]], Tensor]:
+        """What computes the maps of windows, (windows, maps, h, w), a few at a time; `neighbours`: they follow each other."""
+        kind, whole = (SharingRun, "decode") if self.reuse and neighbours else (PlainRun, "forward")
+        run = kind(self.net, self._upload, self.compiled.get(whole), batch if self.compiled else 0)
+
+        def maps(windows: Sequence[Window[Tensor]]) -> Tensor:
+            with torch.no_grad() if self.compiled else torch.inference_mode():  # freezing knows no_grad only
+                return run(windows)
+
+        return maps
+
+    def groups(
+        self, windows: Iterator[Window[Tensor]], chunk: int, neighbours: bool, tick: Callable[[int], object]
+    ) -> Iterator[list[RawMap]]:
+        """The maps of each window of a segment."""
+        run = self.run(neighbours, chunk)
+        ahead: deque[tuple[list[range], Callable[[], Tensor]]] = deque()
+        while True:
+            part = list(islice(windows, chunk))
+            if part:
+                ahead.append(([window.maps for window in part], self._download(run(part))))
+            while len(ahead) > (
+                1 if self._uploads is not None and part else 0
+            ):  # a GPU has the next chunk to do meanwhile
+                taken, download = ahead.popleft()
+                for numbers, maps in zip(taken, download(), strict=True):
+                    tick(len(numbers))
+                    yield [_array(maps[number]) for number in numbers]
+            if not part:
+                return
+
+    def bytes_needed(self, chunk: int) -> int:
+        """Bytes of the tensors that are alive at one time, at most, when windows are computed in chunks of this size."""
+        with torch.device("meta"):
+            twin = TASEDNet(**self.net.options).eval().fuse().to(self.dtype)
+            frames = [torch.empty(*self.size, 3, dtype=self.dtype) for _ in range(twin.clip_length + 2 * chunk - 1)]
+        length, taken = twin.clip_length, range(1)
+        windows = [Window(frames[start : start + length], taken) for start in range(2 * chunk)]
+        run: Any = (SharingRun if self.reuse else PlainRun)(twin)
+
+        def predict() -> None:
+            with torch.inference_mode():
+                for start in (0, chunk):
+                    run(windows[start : start + chunk])
+
+        return peak_bytes(predict)
+
+    def _upload(self, frames: list[Tensor]) -> Tensor:
+        """Frames on the device and in the network's type, (t, h, w, 3)."""
+        stacked = torch.stack(frames)
+        if self._uploads is None:
+            return stacked.to(self.device, self.dtype)
+        with torch.cuda.stream(self._uploads):
+            uploaded = stacked.pin_memory().to(self.device, non_blocking=True)
+        now = torch.cuda.current_stream(self.device)
+        now.wait_stream(self._uploads)
+        uploaded.record_stream(now)
+        return uploaded.to(self.dtype)
+
+    def _download(self, maps: Tensor) -> Callable[[], Tensor]:
+        """Brings maps to the CPU: what to call for them when they are needed."""
+        if self._uploads is None:
+            return maps.cpu
+        fetched = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
+        fetched.copy_(maps, non_blocking=True)
+        there = torch.cuda.Event()
+        there.record(torch.cuda.current_stream(self.device))
+
+        def wait() -> Tensor:
+            there.synchronize()
+            return fetched
+
+        return wait
+
+
+class PlainRun:
+    """The network on windows each of which is computed for itself; arguments as of `SharingRun`."""
+
+    def __init__(
+        self,
+        net: TASEDNet,
+        upload: Callable[[list[Tensor]], Tensor] = torch.stack,
+        forward: Callable[[Tensor], Tensor] | None = None,
+        batch: int = 0,
+    ) -> None:
+        self.maps, self.upload, self.forward, self.batch = net.maps, upload, forward or net.forward, batch
+
+    def __call__(self, windows: Sequence[Window[Tensor]]) -> Tensor:
+        """The network's maps of windows, (windows, maps, H, W)."""
+        clips = torch.stack([self.upload(window.clip) for window in windows])
+        maps = self.forward(padded(clips_of(clips), self.batch))[: len(windows)]
+        return maps.reshape(len(windows), self.maps, *maps.shape[-2:])
+
+
+def step_of(rate: Fraction, fps: float | None) -> Fraction | int:
+    """Frames of a video from one frame of a clip to the next, so that the network sees `fps` of its `rate` a second."""
+    if fps is None:
+        return 1
+    if not 0 < fps < math.inf:
+        raise ValueError(f"fps must be a positive number, got {fps}")
+    return Fraction(rate) / Fraction(fps).limit_denominator(1001)
+
+
+def _segments(windows: Iterator[Window[Tensor]]) -> Iterator[tuple[Iterator[Window[Tensor]], bool]]:
+    """Windows that are computed together, in an order in which each follows the one before it; True: turned round."""
+    early: list[Window[Tensor]] = []
+    for window in windows:
+        if not window.reversed:
+            windows = chain([window], windows)
+            break
+        early.append(window)
+    else:
+        windows = iter(())
+    if early:  # they run back in time: in the other order they, too, follow each other
+        yield reversed(early), True
+    for window in windows:
+        yield chain([window], islice(windows, SEGMENT - 1)), False
+
+
+def _resized(frame: RGB, size: tuple[int, int]) -> Tensor:
+    """The frame as the network wants it, (h, w, 3) from -1 to 1."""
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"frames must be uint8 RGB (H, W, 3), got {frame.dtype} {frame.shape}")
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+    image = F.interpolate(image, size, mode="bilinear", align_corners=False)
+    return ((2 * image - 255) / 255)[0].permute(1, 2, 0).contiguous()
+
+
+def _array(saliency: Tensor) -> RawMap:
+    array: RawMap = (saliency if saliency.dtype == torch.float64 else saliency.float()).numpy()
+    return array

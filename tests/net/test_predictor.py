@@ -1,0 +1,337 @@
+"""The engine: which maps it gives, in what precision, from where on, on which devices, in how much memory."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from tased_net import Predictor, TASEDNet, memory, predictor
+from tased_net.sliding import sliding_windows
+from tased_net.video import RGB, VideoFrame, video_writer
+
+SIZE = (32, 48)
+CPU = torch.device("cpu")
+
+
+def small_net(**options: Any) -> TASEDNet:
+    torch.manual_seed(0)
+    return TASEDNet(**{"clip_length": 8, "width": 0.02, **options}).eval()
+
+
+def noise(count: int, height: int = 40, width: int = 60) -> list[RGB]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
+
+
+def network_input(image: RGB) -> torch.Tensor:
+    """A frame that has the network's size already, (3, h, w)."""
+    return (2 * torch.from_numpy(image).permute(2, 0, 1).float() - 255) / 255
+
+
+def maps_of(net: TASEDNet, frames: Any, call: dict[str, Any] | None = None, **options: Any) -> list[NDArray[Any]]:
+    return list(Predictor(net, **{"size": SIZE, **options})(frames, **(call or {})))
+
+
+def same(maps: list[NDArray[Any]], others: list[NDArray[Any]]) -> bool:
+    """Whether they are equal, bit for bit."""
+    return len(maps) == len(others) and all(np.array_equal(one, other) for one, other in zip(maps, others, strict=True))
+
+
+# ------------------------------------------------------------------------------------------------------------------- maps
+
+
+@pytest.mark.parametrize("count", [1, 5, 20])
+@pytest.mark.parametrize(("k", "step"), [(1, 1), (3, 1), (1, Fraction(5, 2))])
+def test_maps_are_the_network_s_on_the_window_s_clips(count: int, k: int, step: Fraction) -> None:
+    net, frames = small_net(maps=k), noise(count, *SIZE)
+    maps = maps_of(net, iter(frames), {"step": step}, reuse=False, chunk=1)
+    expected = []
+    net.fuse().to(memory_format=torch.channels_last_3d)
+    for clip, taken in sliding_windows(map(network_input, frames), 8, k, step):
+        with torch.inference_mode():
+            saliency = net(torch.stack(clip, dim=1)[None].contiguous(memory_format=torch.channels_last_3d))
+        expected += [(saliency[0, number] if k > 1 else saliency[number]).numpy() for number in taken]
+    assert same(maps, expected)
+    assert len(maps) == count
+
+
+def test_frames_are_resized_bilinearly_between_pixel_centres(monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = []
+    forward = TASEDNet.forward
+    monkeypatch.setattr(TASEDNet, "forward", lambda net, clip: clips.append(clip) or forward(net, clip))
+    (frame,) = noise(1, 2 * SIZE[0], 2 * SIZE[1])
+    maps_of(small_net(), [frame], reuse=False)
+    means_of_four = frame.astype(np.float32).reshape(SIZE[0], 2, SIZE[1], 2, 3).mean(axis=(1, 3))
+    expected = torch.from_numpy((2 * means_of_four - 255) / 255).permute(2, 0, 1)
+    torch.testing.assert_close(clips[-1][0, :, 0], expected, rtol=0, atol=1e-6)
+    assert clips[-1].is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_maps_have_the_precision_asked_for() -> None:
+    net, frames = small_net(width=0.125), noise(9)
+    exact, single, half = (
+        np.stack(maps_of(net, frames, precision=precision)) for precision in ("float64", "float32", "bfloat16")
+    )
+    assert (exact.dtype, single.dtype, half.dtype) == (np.float64, np.float32, np.float32)
+    assert np.median(np.abs(exact - single)) < 1e-6 < np.median(np.abs(exact - half)) < 0.05
+
+
+def test_the_network_given_stays_as_it_is() -> None:
+    net = small_net().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    maps_of(net, noise(3), precision="float64")
+    assert net.training
+    assert not net.fused
+    after = net.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_a_fused_network_will_do() -> None:
+    assert same(maps_of(small_net().fuse(), noise(9)), maps_of(small_net(), noise(9)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"chunk": 0}, "chunk must be at least 1, got 0"),
+        ({"precision": "int8"}, "precision must be one of 'float32', 'float64', 'bfloat16', 'float16', got 'int8'"),
+        ({"compile": "yes"}, "compile must be True, False or 'auto', got 'yes'"),
+        ({"device": []}, r"device must be one device, or several of one kind, got \[\]"),
+        ({"device": ["cpu", "meta"]}, "device must be one device, or several of one kind"),
+        ({"size": (16, 384)}, r"size must be at least 17 pixels high and wide, got \(16, 384\)"),
+    ],
+)
+def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictor(small_net(), **options)
+
+
+def test_a_step_goes_with_single_maps_only() -> None:
+    with pytest.raises(ValueError, match="a network with maps=2 predicts neighbouring frames: it takes a step of 1"):
+        maps_of(small_net(maps=2), noise(1), {"step": 2})
+
+
+@pytest.mark.parametrize(
+    "frame", [np.zeros((40, 60), np.uint8), np.zeros((40, 60, 4), np.uint8), np.zeros((40, 60, 3), np.float32)]
+)
+def test_frames_that_are_not_rgb_bytes_are_refused(frame: Any) -> None:
+    with pytest.raises(ValueError, match=r"frames must be uint8 RGB \(H, W, 3\), got"):
+        maps_of(small_net(), [frame])
+
+
+def test_maps_come_chunk_by_chunk_and_are_counted_as_they_are_computed() -> None:
+    taken: list[int] = []
+    counted: list[int] = []
+
+    def camera() -> Iterator[RGB]:
+        for number, frame in enumerate(noise(40)):
+            taken.append(number)
+            yield frame
+
+    maps = Predictor(small_net(), size=SIZE, chunk=3)(camera(), tick=counted.append)
+    for number, _ in enumerate(maps):
+        assert sum(counted) >= number + 1
+        assert taken[-1] <= max(number + 3, 13)
+    assert sum(counted) == 40
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_frames_held_do_not_grow_with_the_video(reuse: bool) -> None:
+    alive: weakref.WeakSet[Any] = weakref.WeakSet()
+    most = 0
+
+    class Frame(np.ndarray[Any, Any]):  # a plain array cannot be referred to weakly
+        __hash__ = object.__hash__  # type: ignore[assignment]
+
+    def camera() -> Iterator[RGB]:
+        nonlocal most
+        for _ in range(60):
+            frame = np.zeros((40, 60, 3), np.uint8).view(Frame)
+            alive.add(frame)
+            most = max(most, len(alive))
+            yield frame
+            del frame
+
+    assert len(maps_of(small_net(clip_length=4), camera(), reuse=reuse)) == 60
+    assert most <= 8
+
+
+# --------------------------------------------------------------------------------------------------------------- segments
+
+
+@pytest.mark.parametrize(("maps", "step"), [(1, 1), (3, 1), (1, 2)])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_run_from_a_border_gives_the_same_bits(
+    maps: int, step: int, precision: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    frames = noise(61)
+    predict = Predictor(small_net(maps=maps), size=SIZE, precision=precision, chunk=3)
+    whole = list(predict(frames, step=step))
+    assert len(whole) == 61
+    starts = sorted({predict.border(number, step) for number in range(61)})
+    assert len(starts) >= 2
+    for start, first in starts:
+        assert predict.border(start, step) == (start, first)
+        assert same(list(predict(frames[first:], step=step, start=start)), whole[start:])
+
+
+def test_a_start_within_a_segment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    with pytest.raises(ValueError, match="start must be a segment's border, such as 15, got 17"):
+        maps_of(small_net(), noise(30), {"start": 17})
+
+
+def test_several_devices_share_the_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    for count in (3, 61):
+        one, three = (maps_of(small_net(), noise(count), device=device) for device in ("cpu", ["cpu"] * 3))
+        assert same(one, three)
+
+
+def test_an_error_on_one_of_several_devices_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    frames: list[Any] = noise(61)
+    frames[40] = "no frame"
+    with pytest.raises(AttributeError):
+        maps_of(small_net(), frames, device=["cpu", "cpu"])
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_a_gpu_gives_the_maps_of_the_cpu(precision: Any) -> None:
+    net, frames = small_net(clip_length=16, width=0.25), noise(50)
+    expected = np.stack(maps_of(net, frames, precision="float64"))
+    exact = np.stack(maps_of(net, frames, precision="float64", device="cuda"))
+    np.testing.assert_allclose(exact, expected, rtol=0, atol=1e-6)
+    maps = np.stack(maps_of(net, frames, precision=precision, device="cuda"))
+    assert np.median(np.abs(maps - expected)) < (1e-5 if precision == "float32" else 0.05)
+
+
+# -------------------------------------------------------------------------------------------------------------- compiling
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_compiled_network_gives_the_same_maps(reuse: bool) -> None:
+    """Chunks that are not full, at the ends of segments, are filled up for it: it is compiled once."""
+    net, frames = small_net(clip_length=16), noise(37)
+    expected = maps_of(net, frames, precision="float64", reuse=reuse, compile=False, chunk=4)
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        maps = maps_of(net, frames, precision="float64", reuse=reuse, compile=True, chunk=4)
+    np.testing.assert_allclose(np.stack(maps), np.stack(expected), rtol=0, atol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------------- live
+
+
+@pytest.mark.parametrize(("maps", "step"), [(1, 1), (2, 1), (1, 2)])
+def test_live_maps_come_with_their_frames(maps: int, step: int) -> None:
+    given = 0
+
+    def camera() -> Iterator[RGB]:
+        nonlocal given
+        for frame in frames:
+            given += 1
+            yield frame
+
+    net, frames = small_net(maps=maps), noise(24)
+    live: list[Any] = []
+    for one in Predictor(net, size=SIZE, precision="float64")(camera(), live=True, step=step):
+        live.append(one)
+        assert given == len(live)
+    assert len(live) == 24
+    first = 7 * step
+    assert all(one is None for one in live[:first])
+    windows = list(sliding_windows(map(network_input, [frame[4:36, 6:54] for frame in frames]), 8, 1, step))
+    offline = maps_of(small_net(maps=maps), frames, {"step": step}, precision="float64", reuse=False)
+    assert len(windows) == len(offline)
+    for number in range(first, 24, maps):  # offline a network of two maps has every second window
+        if (number + 1) % maps == 0:
+            np.testing.assert_allclose(live[number], offline[number], rtol=0, atol=1e-6)
+    assert all(one.dtype == np.float64 for one in live[first:])
+
+
+# ------------------------------------------------------------------------------------------------------------------ video
+
+
+def test_a_video_gives_times_and_maps(tmp_path: Path) -> None:
+    times = [Fraction(ms, 1000) for ms in (0, 40, 90, 130, 300, 310, 340, 360, 400)]
+    with video_writer(tmp_path / "a.mp4", Fraction(25), Fraction(1, 1000)) as write:
+        for time, image in zip(times, noise(9, *SIZE), strict=True):
+            write(VideoFrame(image, time))
+    found = list(Predictor(small_net(), size=SIZE).predict_video(tmp_path / "a.mp4"))
+    assert [time for time, _ in found] == times
+    assert all(saliency.shape == SIZE for _, saliency in found)
+    with pytest.raises(ValueError, match="fps must be a positive number, got 0"):
+        next(Predictor(small_net(), size=SIZE).predict_video(tmp_path / "a.mp4", fps=0))
+
+
+# ----------------------------------------------------------------------------------------------------------------- memory
+
+
+def test_the_limit_picks_the_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = small_net(clip_length=16, width=0.125)
+    monkeypatch.setitem(predictor.CHUNKS, "cpu", 8)
+    monkeypatch.setattr(predictor, "used_bytes", lambda device: (2**30, 2**40))
+    engine = Predictor(net, size=SIZE)._engines[0]
+    needed = {chunk: predictor.SPARE * engine.bytes_needed(chunk) + predictor.BESIDE for chunk in (1, 2, 4, 8)}
+    assert needed[1] < needed[2] < needed[4] < needed[8]
+    for chunk, size in needed.items():
+        assert Predictor(net, size=SIZE, memory_limit=int(2**30 + size + 2)).chunk == chunk
+    assert Predictor(net, size=SIZE).chunk == 8
+    monkeypatch.setattr(predictor, "used_bytes", lambda device: (2**30, int(needed[2]) + 2))
+    assert Predictor(net, size=SIZE).chunk == 2
+
+
+def test_a_limit_that_is_too_low_is_refused() -> None:
+    message = r"one window of 8 frames at 32x48 needs 0\.\d GiB more than the \d+\.\d GiB in use, but there are 0\.0 GiB: raise memory_limit"
+    with pytest.raises(ValueError, match=message):
+        Predictor(small_net(), size=SIZE, memory_limit=1)
+
+
+def test_what_is_counted_is_what_the_allocator_gives() -> None:
+    """The count of tensors that are alive, without data, against PyTorch's own of real ones."""
+    from bench.memory import peak_bytes
+
+    net = small_net(clip_length=16, width=0.25)
+    predict = Predictor(net, size=(64, 96), chunk=2, compile=False)
+    windows = list(sliding_windows([torch.rand(64, 96, 3) for _ in range(40)], 16))[15:]
+
+    def call() -> None:
+        once = predict._engines[0].run(True, 2)
+        for start in (0, 2):
+            once(windows[start : start + 2])
+
+    counted, real = predict._engines[0].bytes_needed(2), peak_bytes(call, "cpu")
+    assert counted == pytest.approx(real, rel=0.15)
+
+
+def test_what_is_in_use_grows_with_what_is_taken() -> None:
+    before, free = memory.used_bytes(CPU)
+    assert 2**25 < before < free + before
+    taken = np.ones(2**26, np.uint8)
+    after, _ = memory.used_bytes(CPU)
+    assert after - before > 2**25
+    del taken
+
+
+def test_a_system_that_says_nothing_has_no_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_text", lambda file: "")
+    used, free = memory.used_bytes(CPU)
+    assert used == 0
+    assert free > 2**60
+
+
+def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {"/proc/self/status": "VmRSS:\t 1024 kB\n", "/sys/fs/cgroup/memory.max": "3145728\n"}
+    monkeypatch.setattr(memory, "_text", lambda file: files.get(file, ""))
+    assert memory.used_bytes(CPU) == (2**20, 2**21)
