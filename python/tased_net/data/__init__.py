@@ -10,8 +10,9 @@ Examples
 """
 
 from .clips import Clips, Place, Sample
+from .dataset import Scan, open_dataset
 from .errors import DataError
-from .layouts import DATASETS, open_dataset
+from .layouts import DATASETS
 from .videos import Split, Video
 
-__all__ = ["DATASETS", "Clips", "DataError", "Place", "Sample", "Split", "Video", "open_dataset"]
+__all__ = ["DATASETS", "Clips", "DataError", "Place", "Sample", "Scan", "Split", "Video", "open_dataset"]
