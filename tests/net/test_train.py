@@ -34,9 +34,9 @@ SMALL: dict[str, Any] = {
     "size": "32x48",
     "batch": 2,
     "accumulate": 2,
-    "steps": 6,
+    "steps": 4,
     "lr": 0.01,
-    "drops": (3,),
+    "drops": (2,),
     "bn_momentum": 0.1,
     "validate_every": 2,
     "validation_clips": 3,
@@ -103,7 +103,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 def arguments(recipe: Recipe, run: Path) -> list[str]:
     """The command line of a recipe."""
-    options = {**SMALL, "data": recipe.data, "dataset": recipe.dataset, "drops": "3"}
+    options = {**SMALL, "data": recipe.data, "dataset": recipe.dataset, "drops": "2"}
     flags = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     return ["train", "-o", str(run), *flags]
 
@@ -119,10 +119,10 @@ def test_a_run_has_its_weights_log_pictures_and_recipe(
     files = ["best.safetensors", "last.safetensors", "log.csv", "loss.png", "recipe.toml", "state.pt", "validation.png"]
     assert sorted(file.name for file in run.iterdir()) == files
     rows = log(run)
-    assert [row["step"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
-    assert [(row["lr"], row["encoder_lr"]) for row in rows] == [("0.01", "0.001")] * 3 + [("0.001", "0.001")] * 3
+    assert [row["step"] for row in rows] == ["1", "2", "3", "4"]
+    assert [(row["lr"], row["encoder_lr"]) for row in rows] == [("0.01", "0.001")] * 2 + [("0.001", "0.001")] * 2
     assert all(float(row["loss"]) > 0 for row in rows)
-    assert [row["val_loss"] != "" for row in rows] == [False, True] * 3
+    assert [row["val_loss"] != "" for row in rows] == [False, True] * 2
     assert all(row["val_kl"] == row["val_loss"] and -1 < float(row["val_cc"]) < 1 for row in rows if row["val_loss"])
     net = TASEDNet.from_pretrained(run / "last.safetensors")
     assert (net.clip_length, net.options["width"]) == (8, 0.02)
@@ -130,8 +130,8 @@ def test_a_run_has_its_weights_log_pictures_and_recipe(
     out, err = capsys.readouterr()
     assert out == ""
     assert "the encoder begins with random weights; the paper's begins with those of Kinetics" in err
-    assert re.search(r"6/6 .*step/s.*loss \d\.\d{4}, \d+\.\d images/s", err)
-    assert f"{run}: 6 steps, lowest validation loss {lowest:.4f}\n" in err
+    assert re.search(r"4/4 .*step/s.*loss \d\.\d{4}, \d+\.\d images/s", err)
+    assert f"{run}: 4 steps, lowest validation loss {lowest:.4f}\n" in err
     for name in ("loss.png", "validation.png"):
         with Image.open(run / name) as image:
             assert len(image.convert("RGB").getcolors(1 << 20)) > 50
@@ -151,7 +151,7 @@ def test_best_is_the_network_of_the_lowest_validation_loss(recipe: Recipe, tmp_p
     train(replace(recipe, lr=0.5, encoder_lr=0.5, drops=()), tmp_path)  # so high that it gets worse
     losses = {int(row["step"]): float(row["val_loss"]) for row in log(tmp_path) if row["val_loss"]}
     best = min(losses, key=lambda step: losses[step])
-    assert best < 6
+    assert best == 2
     train(replace(recipe, lr=0.5, encoder_lr=0.5, drops=(), steps=best), tmp_path / "to best")
     assert_equal(weights(tmp_path, "best"), weights(tmp_path / "to best"))
 
@@ -242,8 +242,8 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, place: str, call: int, recipe: Re
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
-    "plateau": {"drops": "plateau", "patience": 1, "lr": 0.1, "encoder_lr": 0.1},
-    "average": {"ema": 0.7, "clip_gradient": 0.1, "save_every": 4},
+    "plateau": {"drops": "plateau", "patience": 1, "lr": 0.1, "encoder_lr": 0.1, "validate_every": 1},
+    "average": {"ema": 0.7, "clip_gradient": 0.1},
     "float16": {"precision": "float16", "loss": "kl+0.1*cc"},
     "bfloat16": {"precision": "bfloat16", "clip_length": 24},
     "maps, recomputed": {"maps": 3, "checkpoint": True},
@@ -253,9 +253,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.parametrize("name", OPTIONS)
 def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not(name: str, recipe: Recipe, tmp_path: Path) -> None:
-    recipe = replace(recipe, **{"validation_clips": 2, "save_every": 6, **OPTIONS[name]})
+    recipe = replace(recipe, **{"validation_clips": 2, "save_every": 3, **OPTIONS[name]})
     train(recipe, tmp_path / "whole")
-    for step in range(1, 7) if name == "plain" else (3, 4, 6):
+    for step in range(1, 5) if name == "plain" else (2, 3, 4):
         train(replace(recipe, steps=step), tmp_path / "parts", resume=True)
     # A shorter run validates after its last step: that decides nothing but which network is the best.
     rows = log(tmp_path / "parts")
@@ -272,8 +272,8 @@ def test_a_run_stopped_after_any_step_goes_on_as_if_it_had_not(name: str, recipe
 @pytest.mark.parametrize(
     ("place", "call", "save_every"),
     [
-        *(("step", 3, 1), ("statistics", 1, 1), ("statistics", 4, 4), ("validation", 1, 4), ("validation", 2, 1)),
-        *(("row", 3, 1), ("row", 4, 4), ("state", 3, 1), ("file", 3, 1), ("file", 8, 1), ("file", 12, 4)),
+        *(("step", 3, 1), ("statistics", 4, 3), ("validation", 1, 3), ("validation", 2, 1)),
+        *(("row", 2, 3), ("state", 3, 1), ("file", 3, 1), ("file", 8, 1)),
     ],
 )
 def test_a_run_that_was_killed_anywhere_goes_on_as_if_it_had_not(
@@ -354,7 +354,7 @@ def test_ctrl_c_saves_the_state_and_tells_how_to_go_on(
     assert signal.getsignal(number) is handler
     said = capsys.readouterr().err
     assert "stops after this step; ctrl-C again stops at once" in said
-    assert f"stopped after step 2 of 6; to go on: tased train -o {run} --resume" in said
+    assert f"stopped after step 2 of 4; to go on: tased train -o {run} --resume" in said
     assert cli.main(["train", "-o", str(run), "--resume", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert_same_run(whole(recipe), run)
@@ -374,7 +374,7 @@ def test_a_second_ctrl_c_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_validation_takes_nothing_from_training(
     recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]
 ) -> None:
-    train(replace(recipe, validate_every=6, save_every=6), tmp_path)
+    train(replace(recipe, validate_every=4, save_every=4), tmp_path)
     assert_equal(weights(whole(recipe)), weights(tmp_path))
 
 
@@ -386,9 +386,9 @@ def test_losses_that_draw_random_numbers_resume_as_well(
         return losses.kl_divergence(saliency + torch.rand(()), density)
 
     monkeypatch.setitem(losses.PARTS, "kl", noisy)
-    recipe = replace(recipe, save_every=6)
+    recipe = replace(recipe, save_every=4)
     train(recipe, tmp_path / "whole")
-    train(replace(recipe, steps=3), tmp_path / "parts")
+    train(replace(recipe, steps=2), tmp_path / "parts")
     torch.manual_seed(1)
     train(recipe, tmp_path / "parts", resume=True)
     assert_equal(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
@@ -396,7 +396,7 @@ def test_losses_that_draw_random_numbers_resume_as_well(
 
 @pytest.mark.usefixtures("no_pictures")
 def test_workers_change_nothing(recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]) -> None:
-    train(replace(recipe, workers=2, validate_every=6, save_every=6), tmp_path)
+    train(replace(recipe, workers=2, validate_every=4, save_every=4), tmp_path)
     assert_equal(weights(whole(recipe)), weights(tmp_path))
 
 
@@ -442,14 +442,11 @@ def test_clips_that_cannot_be_read_are_left_out_and_counted(tmp_path: Path) -> N
     assert 0 < counts[-1] == sum("left out a clip: " in sentence and "0001" in sentence for sentence in said)
     assert counts == sorted(counts)
     assert all(row["val_loss"] for row in rows[1::2])  # of the clips of 602
-    train(replace(recipe, steps=3), tmp_path / "parts")
-    train(recipe, tmp_path / "parts", resume=True)
-    assert_equal(weights(tmp_path / "run"), weights(tmp_path / "parts"))
     with pytest.raises(
         TrainingError, match=r"^step \d: \d+ clips could not be read, more than max_skipped = 0; repair"
     ):
         train(replace(recipe, max_skipped=0), tmp_path / "strict")
-    assert torch.load(tmp_path / "strict" / "state.pt", weights_only=True)["step"] < 6
+    assert torch.load(tmp_path / "strict" / "state.pt", weights_only=True)["step"] < 4
     train(replace(recipe, max_skipped=50), tmp_path / "strict", resume=True)
     assert_equal(weights(tmp_path / "run"), weights(tmp_path / "strict"))
 
@@ -514,7 +511,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_clips_name_and_the_state_befor
 @pytest.mark.usefixtures("no_pictures")
 def test_two_processes_that_torchrun_restarts_compute_what_one_does(recipe: Recipe, tmp_path: Path) -> None:
     # Three batches a step, so that the processes' shares differ; steps that are short enough for rounding to stay small.
-    recipe = replace(recipe, accumulate=3, precision="float64", clip_gradient=1.0, lr=0.1, steps=4)
+    recipe = replace(recipe, accumulate=3, precision="float64", clip_gradient=1.0, lr=0.1)
     train(recipe, tmp_path / "one")
     marker = tmp_path / "was killed"
     code = f"""
@@ -580,7 +577,7 @@ def test_recomputed_activations_change_no_bit(recipe: Recipe, tmp_path: Path, wh
 @pytest.mark.usefixtures("no_pictures")
 @pytest.mark.filterwarnings("default::DeprecationWarning", "default::FutureWarning")  # of torch's own compiler
 def test_a_compiled_network_trains_alike(recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    recipe = replace(recipe, steps=1, validate_every=1, validation_clips=1)
+    recipe = replace(recipe, steps=1)
     compiled: list[int] = []
 
     def backend(graph: torch.fx.GraphModule, inputs: list[Tensor]) -> Any:
@@ -589,10 +586,11 @@ def test_a_compiled_network_trains_alike(recipe: Recipe, tmp_path: Path, monkeyp
 
     compiler = TASEDNet.compile
     monkeypatch.setattr(TASEDNet, "compile", lambda net: compiler(net, backend=backend))
+    monkeypatch.setattr(trainer, "validate", lambda *arguments, **options: ({"val_loss": 1.0}, []))  # once is enough
     train(recipe, tmp_path / "plain")
     train(replace(recipe, compile=True), tmp_path / "compiled")
     torch._dynamo.reset()
-    assert len(compiled) == 2  # to train and to validate
+    assert len(compiled) == 1
     torch.testing.assert_close(weights(tmp_path / "plain"), weights(tmp_path / "compiled"), rtol=1e-4, atol=1e-4)
 
 
