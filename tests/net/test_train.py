@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
+import multiprocessing
 import os
 import re
 import signal
@@ -412,10 +414,21 @@ def test_a_run_is_not_written_over_nor_made_another(recipe: Recipe, tmp_path: Pa
     ):
         train(replace(recipe, seed=1), tmp_path, resume=True)
     assert (tmp_path / "state.pt").read_bytes() == before
-    for damaged, sentence in ((before[:1000], "damaged"), (b"", "damaged")):
+    said: list[str] = []
+    train(recipe, tmp_path, resume=True, tell=said.append)
+    assert f"{tmp_path}: has done its 1 steps; --steps N asks for more" in said
+    for damaged in (before[:1000], b""):
         (tmp_path / "state.pt").write_bytes(damaged)
-        with pytest.raises(TrainingError, match=sentence):
+        with pytest.raises(
+            TrainingError, match=r"state\.pt: not the state of a run, or damaged; move it away to begin anew$"
+        ):
             train(recipe, tmp_path, resume=True)
+    torch.save({"format": 1}, tmp_path / "state.pt")
+    with pytest.raises(TrainingError, match=r"state\.pt: has no recipe; move it away to begin anew$"):
+        train(recipe, tmp_path, resume=True)
+    torch.save({"format": 1, "recipe": dataclasses.asdict(recipe)}, tmp_path / "state.pt")
+    with pytest.raises(TrainingError, match=r"state\.pt: does not fit the run; move it away to begin anew$"):
+        train(recipe, tmp_path, resume=True)
     torch.save({"format": 99}, tmp_path / "state.pt")
     with pytest.raises(TrainingError, match="of another version of tased; move it away to begin anew"):
         train(recipe, tmp_path, resume=True)
@@ -473,6 +486,43 @@ def test_data_of_which_nothing_can_be_read_ends_the_run(
         in capsys.readouterr().err
     )
     assert not (tmp_path / "no run").exists()
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_state_that_cannot_be_written_leaves_the_one_before(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(state: dict[str, Any], path: Path) -> None:
+        path.write_bytes(b"a part")
+        raise RuntimeError("unexpected pos 704 vs 598")  # as torch.save does where the disk is full
+
+    train(replace(recipe, steps=1), tmp_path)
+    before = (tmp_path / "state.pt").read_bytes()
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(
+        TrainingError, match=r"state\.pt: cannot be written, is the disk full\? \(unexpected pos 704 vs 598\)"
+    ):
+        train(recipe, tmp_path, resume=True)
+    assert (tmp_path / "state.pt").read_bytes() == before
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_worker_that_is_killed_ends_the_run_with_a_word(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = trainer.Draws.place
+
+    def killed(self: trainer.Draws, step: int, index: int, attempt: int = 0) -> Any:
+        if step == 2 and multiprocessing.parent_process() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return place(self, step, index, attempt)
+
+    monkeypatch.setattr(trainer.Draws, "place", killed)
+    with pytest.raises(
+        TrainingError, match=r"^a process that reads clips has ended \(DataLoader worker .*: memory may be short"
+    ):
+        train(replace(recipe, workers=1), tmp_path)
 
 
 @pytest.mark.usefixtures("no_pictures")

@@ -89,9 +89,21 @@ class RunFolder:
         return state
 
     def write_state(self, state: Mapping[str, Any], net: TASEDNet) -> None:
-        """Writes the state, and the network as ``last.safetensors``."""
-        with whole_file(self.state) as beside:
-            torch.save({"format": FORMAT, **state}, beside)
+        """Writes the state, and the network as ``last.safetensors``.
+
+        Raises
+        ------
+        TrainingError
+            If the state cannot be written; the one before is kept.
+        """
+        try:
+            with whole_file(self.state) as beside:
+                torch.save({"format": FORMAT, **state}, beside)
+        except (OSError, RuntimeError) as error:  # RuntimeError: torch.save, where the disk is full
+            line = str(error).splitlines()[0]
+            raise TrainingError(
+                f"{self.state}: cannot be written, is the disk full? ({line}); the one before is kept"
+            ) from error
         net.save_pretrained(self.last)
 
     def rows(self) -> list[Row]:

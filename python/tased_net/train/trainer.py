@@ -102,24 +102,40 @@ def train(
     """
     with joined() as processes, ExitStack() as stack:
         folder = RunFolder(run)
-        state = folder.read_state()
-        if state is not None and not resume:
-            raise RecipeError(f"{run}: holds a run already: --resume goes on with it, -o OTHER begins another")
-        if state is not None:
-            begun = Recipe(**state["recipe"])
-            changed = conflicts(begun, recipe)
-            if changed:
-                name = changed[0]
-                raise RecipeError(
-                    f"{run}: the run began with {name} = {getattr(begun, name)!r}, and {getattr(recipe, name)!r} would make it "
-                    "another: leave it out, or begin another with -o OTHER"
-                )
+        state = _state_of(folder, recipe, resume)
         if not processes.first:
             progress, tell = False, lambda message: None
         interrupt = stack.enter_context(interrupts(tell))
         trainer = Trainer(recipe, folder, state, processes, device, interrupt, tell, progress)
         stack.callback(trainer.close)
-        return trainer.run()
+        try:
+            return trainer.run()
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):  # PyTorch tells of it wherever the run is
+                raise
+            line = str(error).splitlines()[0]
+            raise TrainingError(
+                f"a process that reads clips has ended ({line}): memory may be short; go on with --resume and fewer --workers"
+            ) from error
+
+
+def _state_of(folder: RunFolder, recipe: Recipe, resume: bool) -> State | None:
+    """The state to go on from, if there is one, and if this recipe may go on from it."""
+    state = folder.read_state()
+    if state is None:
+        return None
+    if not resume:
+        raise RecipeError(f"{folder.path}: holds a run already: --resume goes on with it, -o OTHER begins another")
+    try:
+        begun = Recipe(**state["recipe"])
+    except (KeyError, TypeError) as error:
+        raise TrainingError(f"{folder.state}: has no recipe; move it away to begin anew") from error
+    for name in conflicts(begun, recipe):
+        raise RecipeError(
+            f"{folder.path}: the run began with {name} = {getattr(begun, name)!r}, and {getattr(recipe, name)!r} would make it "
+            "another: leave it out, or begin another with -o OTHER"
+        )
+    return state
 
 
 class Trainer:
@@ -216,6 +232,10 @@ class Trainer:
         self.pending: Row | None = None  # the row of a step whose validation was broken off
         if state is not None:
             self._load(state)
+        if len(set(processes.gather([str(self.step)]))) > 1:
+            raise TrainingError(
+                f"{self.folder.path}: not all processes find the same state there: name a folder that all see"
+            )
         self.statistics = RunningStatistics(self.net, recipe.bn_momentum, processes)
         self.net.checkpoint_activations(recipe.checkpoint)
         if recipe.compile:
@@ -236,7 +256,10 @@ class Trainer:
             self.pending = state["pending"]
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise TrainingError(f"{self.folder.state}: does not fit the run; move it away to begin anew") from error
-        self.tell(f"{self.folder.path}: goes on after step {self.step} of {self.recipe.steps}")
+        if self.step < self.recipe.steps:
+            self.tell(f"{self.folder.path}: goes on after step {self.step} of {self.recipe.steps}")
+        else:
+            self.tell(f"{self.folder.path}: has done its {self.recipe.steps} steps; --steps N asks for more")
 
     def state(self) -> State:
         """All that the run needs to go on. Of random numbers that is the recipe's seed and the step."""
