@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -53,9 +54,10 @@ def validate(
     net.eval()
     device = next(net.parameters()).device
     table = torch.zeros(count, len(SCORES) + 1, dtype=torch.float64)  # the last column counts the clips that were read
+    mine = [number for numbers in cast("list[list[int]]", batches.batch_sampler) for number in numbers]
+    shown = {mine[(2 * scene + 1) * len(mine) // (2 * SCENES)] for scene in range(SCENES if mine else 0)}
     scenes: list[Scene] = []
-    every = max(1, len(batches) // SCENES)
-    for number, batch in enumerate(tqdm(batches, "validation", leave=False, unit="batch", disable=not progress)):
+    for batch in tqdm(batches, "validation", leave=False, unit="batch", disable=not progress):
         if stop():
             break
         if not batch.numbers:
@@ -63,8 +65,7 @@ def validate(
         saliency = forward(net, batch.clips.to(device, non_blocking=True))
         table[batch.numbers, :-1] = _scores(saliency, batch, loss).cpu()
         table[batch.numbers, -1] = 1
-        if number % every == 0 and len(scenes) < SCENES:
-            scenes.append(_scene(batch, saliency))
+        scenes += [_scene(batch, saliency, place) for place, number in enumerate(batch.numbers) if number in shown]
     net.train(training)
     if processes.any(stop()):
         raise Stopped
@@ -95,7 +96,8 @@ def _scores(saliency: Tensor, batch: Batch, loss: Loss) -> Tensor:
     return torch.stack([column.double() for column in columns], 1)
 
 
-def _scene(batch: Batch, saliency: Tensor) -> Scene:
-    image = ((batch.clips[0, :, -1] * 255 + 255) / 2).round().byte().permute(1, 2, 0)
-    maps = saliency[0].reshape(-1, *saliency.shape[-2:])
-    return Scene(batch.names[0], image.numpy(), batch.density[0, -1].numpy(), maps[-1].float().cpu().numpy())
+def _scene(batch: Batch, saliency: Tensor, place: int) -> Scene:
+    """A clip of the batch to look at."""
+    image = ((batch.clips[place, :, -1] * 255 + 255) / 2).round().byte().permute(1, 2, 0)
+    maps = saliency[place].reshape(-1, *saliency.shape[-2:])
+    return Scene(batch.names[place], image.numpy(), batch.density[place, -1].numpy(), maps[-1].float().cpu().numpy())
