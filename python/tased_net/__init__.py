@@ -5,19 +5,22 @@ Examples
 >>> import tased_net
 >>> net = tased_net.TASEDNet().eval()
 >>> tased_net.load_weights(net, "TASED_updated.pt")  # doctest: +SKIP
->>> tased_net.predict_video(net, "street.mp4", "street_saliency.mp4")  # doctest: +SKIP
+>>> predictor = tased_net.Predictor(net)
+>>> tased_net.render_video(predictor, "street.mp4", {"overlay": "street_saliency.mp4"})  # doctest: +SKIP
 """
 
 from tased_ext import __version__
 
-from .predict import postprocess, predict_video
+from .predict import postprocess, render_video
 from .predictor import Predictor
+from .style import Style
 from .tased import TASEDNet
 from .video import VideoError, VideoWarning
 from .weights import WeightsError, load_weights
 
 __all__ = [
     "Predictor",
+    "Style",
     "TASEDNet",
     "VideoError",
     "VideoWarning",
@@ -25,5 +28,5 @@ __all__ = [
     "__version__",
     "load_weights",
     "postprocess",
-    "predict_video",
+    "render_video",
 ]

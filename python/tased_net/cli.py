@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
+    parser.set_defaults(when_stopped="")
     options = parser.parse_args(arguments)
     try:
         with warnings.catch_warnings():
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status: int = options.run(options)
             return status
     except KeyboardInterrupt:
-        say("stopped")
+        say(f"stopped{options.when_stopped}")
         return 130
     except (UsageError, WeightsError) as error:
         if options.debug:

@@ -27,7 +27,7 @@ from .memory import peak_bytes, used_bytes
 from .reuse import SharingRun, clips_of, padded
 from .sliding import Window, look_back, sliding_windows
 from .tased import MIN_SIDE, TASEDNet
-from .video import READERS, RGB
+from .video import RGB, open_video
 
 RawMap = NDArray[np.floating[Any]]  # (h, w), from 0 to 1
 
@@ -39,6 +39,7 @@ PRECISIONS = {
     "float16": torch.float16,
 }
 SEGMENT = 256  # windows: what is computed anew at the beginning of one is worth half a window
+REPAID = 10_000  # frames from which on compiling saves more time than it takes
 CHUNKS = {"cpu": 2, "cuda": 16}  # windows at a time; more take more memory, and on a CPU no less time
 # What a process takes beside the tensors that are alive: workspaces and freed memory that it keeps, and the libraries' code.
 SPARE, BESIDE = 1.25, 350 * 2**20
@@ -132,7 +133,7 @@ class Predictor:
 
     def __call__(
         self,
-        frames: Iterable[RGB],
+        frames: Iterable[RGB | Tensor],
         *,
         live: bool = False,
         step: Fraction | int = 1,
@@ -145,7 +146,7 @@ class Predictor:
         Parameters
         ----------
         frames
-            uint8 RGB (H, W, 3), any number of them; they are taken one by one.
+            uint8 RGB (H, W, 3), or what `prepared` makes of one; any number of them, taken one by one.
         live
             For cameras: each frame's map comes as soon as the frame is there. The first T-1 frames, whose clips would need
             frames to come, have None in place of a map.
@@ -174,10 +175,10 @@ class Predictor:
         """
         if start != self.border(start, step)[0]:
             raise ValueError(f"start must be a segment's border, such as {self.border(start, step)[0]}, got {start}")
-        resized = (_resized(frame, self.size) for frame in frames)
+        resized = (frame if isinstance(frame, Tensor) else self.prepared(frame) for frame in frames)
         if live:
             return self._live(resized, step)
-        if self.compile is True or (self.compile == "auto" and self._repays_compiling(expected, step)):
+        if self.repays_compiling(expected):
             for engine in self._engines:
                 engine.compile()
         windows = sliding_windows(resized, self.clip_length, self.maps, step, start // self.maps)
@@ -198,6 +199,35 @@ class Predictor:
             return 0, 0
         first = (early + segments * SEGMENT) * self.maps
         return first, first + self.maps - 1 - reach
+
+    def repays_compiling(self, frames: int | None) -> bool:
+        """Whether to compile for so many frames to come; None if that is not known. What `compile` says, unless it is "auto"."""
+        if self.compile == "auto":
+            return (frames or 0) >= REPAID
+        return self.compile
+
+    def prepared(self, frame: RGB) -> Tensor:
+        """A frame as the network sees it, which may be given in its place: to resize it in a thread that decodes, say.
+
+        Parameters
+        ----------
+        frame
+            uint8 RGB (H, W, 3).
+
+        Returns
+        -------
+        Tensor
+            float32 (h, w, 3) from -1 to 1.
+        """
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+            raise ValueError(f"frames must be uint8 RGB (H, W, 3), got {frame.dtype} {frame.shape}")
+        image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
+        image = F.interpolate(image, self.size, mode="bilinear", align_corners=False)
+        return ((2 * image - 255) / 255)[0].permute(1, 2, 0).contiguous()
+
+    def most_frames(self, step: Fraction | int = 1) -> int:
+        """How many frames it takes at most before their maps come."""
+        return 2 * look_back(self.clip_length, step)[0] + (1 + self.chunk) * self.maps
 
     def predict_video(
         self, source: str | os.PathLike[str], *, reader: str = "pyav", fps: float | None = None
@@ -231,7 +261,7 @@ class Predictor:
                 times.append(frame.time)
                 yield frame.image
 
-        with READERS[reader](source) as video:
+        with open_video(source, reader) as video:
             for saliency in self(images(), step=step_of(video.rate, fps), expected=video.expected_frames):
                 yield times.popleft(), saliency
 
@@ -274,9 +304,6 @@ class Predictor:
                 waiting.append((pool.submit(work), engine))
             for future, _ in waiting:
                 yield from future.result()
-
-    def _repays_compiling(self, expected: int | None, step: Fraction | int) -> bool:
-        return False
 
     def _chunk(self, limit: int | None) -> int:
         engine = self._engines[0]
@@ -433,15 +460,6 @@ def _segments(windows: Iterator[Window[Tensor]]) -> Iterator[tuple[Iterator[Wind
         yield reversed(early), True
     for window in windows:
         yield chain([window], islice(windows, SEGMENT - 1)), False
-
-
-def _resized(frame: RGB, size: tuple[int, int]) -> Tensor:
-    """The frame as the network wants it, (h, w, 3) from -1 to 1."""
-    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-        raise ValueError(f"frames must be uint8 RGB (H, W, 3), got {frame.dtype} {frame.shape}")
-    image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
-    image = F.interpolate(image, size, mode="bilinear", align_corners=False)
-    return ((2 * image - 255) / 255)[0].permute(1, 2, 0).contiguous()
 
 
 def _array(saliency: Tensor) -> RawMap:

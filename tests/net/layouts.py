@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import scipy.io
 from numpy.typing import NDArray
@@ -57,16 +59,45 @@ def save(path: Path, image: NDArray[np.uint8]) -> None:
         Image.fromarray(image).save(path)
 
 
+def encode(
+    path: Path,
+    images: Sequence[NDArray[np.uint8]],
+    codec: str = "mpeg4",
+    *,
+    format: str | None = None,
+    pixels: str = "yuv420p",
+    gop: int = 12,
+    b_frames: int = 0,
+    options: Mapping[str, str] | None = None,
+    time: Callable[[int], int] = lambda index: index,
+) -> Path:
+    """Writes a video file; `time` gives each frame's time in thirtieths of a second."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format) as container:
+        stream = container.add_stream(codec, rate=30, options=dict(options or {}))
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = images[0].shape[:2]
+        stream.pix_fmt = pixels
+        stream.codec_context.gop_size, stream.codec_context.max_b_frames = gop, b_frames
+        for index, image in enumerate(images):
+            frame = av.VideoFrame.from_ndarray(image, "rgb24")
+            frame.pts, frame.time_base = time(index), Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
 def write_dhf1k(
     root: Path,
     videos: Mapping[int, int],
     *,
     size: tuple[int, int] = SIZE,
     frames: str = "video/{video:04d}/{frame:04d}.png",
+    maps: str = "annotation/{video:04d}/maps/{frame:04d}.png",
     fixation: str = "annotation/{video:04d}/fixation/{frame:04d}.png",
     annotated: Iterable[int] | None = None,
 ) -> Path:
-    """Writes DHF1K with extracted frames.
+    """Writes DHF1K, by default with extracted frames.
 
     Parameters
     ----------
@@ -76,33 +107,56 @@ def write_dhf1k(
         Number of frames by number of video.
     size
         Height and width.
-    frames, fixation
-        Where frames and fixations go, below `root`.
+    frames, maps, fixation
+        Where images and truth go, below `root`. Without ``{frame}``, frames make a video file: "video/{video:03d}.AVI".
     annotated
         Videos that have ground truth; None for those up to 700, as in the dataset.
     """
     marked = {number for number in videos if number <= 700} if annotated is None else set(annotated)
     for video, length in videos.items():
-        for index in range(length):
+        images = [picture(video, index, size) for index in range(length)]
+        if "{frame" not in frames:
+            encode(root / frames.format(video=video), images)
+        for index, image in enumerate(images):
             places = {"video": video, "frame": index + 1}
-            save(root / frames.format(**places), picture(video, index, size))
+            if "{frame" in frames:
+                save(root / frames.format(**places), image)
             if video in marked:
-                save(
-                    root / "annotation" / f"{video:04d}" / "maps" / f"{index + 1:04d}.png", density(video, index, size)
-                )
+                save(root / maps.format(**places), density(video, index, size))
                 save(root / fixation.format(**places), fixations(video, index, size))
     return root
 
 
-def write_clips(root: Path, clips: Mapping[str, tuple[int, tuple[int, int]]], name: str = "{frame:04d}") -> Path:
+def write_clips(
+    root: Path, clips: Mapping[str, tuple[int, tuple[int, int]]], name: str = "{frame:04d}.png", first: int = 1
+) -> Path:
     """Writes a folder with images/, maps/ and fixation/ for each clip, of so many frames and such a size.
 
-    `name` is that of a file without suffix, of `clip`, and of `frame` from 1.
+    `name` is that of a file, from `clip` and `frame`, which counts from `first`. The seed of a clip's pictures is its place.
     """
     for seed, (clip, (length, size)) in enumerate(clips.items()):
         for index in range(length):
-            file = name.format(clip=clip, frame=index + 1) + ".png"
+            file = name.format(clip=clip, frame=first + index)
             save(root / clip / "images" / file, picture(seed, index, size))
             save(root / clip / "maps" / file, density(seed, index, size))
             save(root / clip / "fixation" / file, fixations(seed, index, size))
+    return root
+
+
+def write_hollywood2(root: Path, shots: Mapping[str, tuple[int, tuple[int, int]]]) -> Path:
+    """Writes shots such as "actioncliptrain00001_2"; their frames are numbered on from where the shot is in the film."""
+    for place, (shot, what) in enumerate(shots.items()):
+        film = shot.rpartition("_")[0]
+        folder = "training" if "train" in film else "testing"
+        write_clips(root / folder, {shot: what}, film + "_{frame:05d}.png", first=1 + 40 * place)
+    return root
+
+
+def write_ucfsports(
+    root: Path, training: Mapping[str, tuple[int, tuple[int, int]]], testing: Mapping[str, tuple[int, tuple[int, int]]]
+) -> Path:
+    """Writes clips such as "Diving-Side-001", whose files are Diving-Side_001_001.png and on."""
+    for folder, clips in (("training", training), ("testing", testing)):
+        for clip, what in clips.items():
+            write_clips(root / folder, {clip: what}, f"{clip[:-4]}_{clip[-3:]}_" + "{frame:03d}.png")
     return root

@@ -71,8 +71,7 @@ def test_an_overlay_in_a_folder(tmp_path: Path, clip: Path, said: Any) -> None:
     assert frames[0].image.shape == (48, 72, 3)
     message = said()
     assert "no --weights given: the network is untrained, with random weights (seed 0)" in message
-    assert "clip.mp4: 100%" in message
-    assert "clip_saliency.mp4: 10 frames" in message
+    assert "clip_saliency.mp4: 10 frames in 0:0" in message
 
 
 def test_an_overlay_in_a_file(tmp_path: Path, clip: Path) -> None:
@@ -160,9 +159,18 @@ def test_a_broken_video_does_not_stop_the_others(tmp_path: Path, clip: Path, sai
     message = said()
     assert f"tased: error: {broken}: not a video, or damaged at its beginning\n" in message
     assert f"tased: error: {tmp_path / 'nowhere.mp4'}: no such file\n" in message
-    assert "tased: 2 of 3 videos failed\n" in message
+    assert f"tased: 2 of 3 videos failed:\ntased:   {broken}   not a video, or damaged at its beginning\n" in message
+    assert f"tased:   {tmp_path / 'nowhere.mp4'}  no such file\n" in message
+    assert "tased: the same command tries again what failed, and leaves what is done\n" in message
     assert "Traceback" not in message
-    assert files_in(tmp_path / "out") == ["clip_saliency.mp4"]
+    assert files_in(tmp_path / "out") == [".tased-predict.jsonl", "clip_saliency.mp4"]
+    done = (tmp_path / "out" / "clip_saliency.mp4").stat()
+    make_clip(broken)
+    make_clip(tmp_path / "nowhere.mp4")
+    assert tased(broken, clip, tmp_path / "nowhere.mp4", "-o", tmp_path / "out") == 0
+    assert "tased: going on: 1 of 3 videos are done\n" in said()
+    assert files_in(tmp_path / "out") == ["broken_saliency.mp4", "clip_saliency.mp4", "nowhere_saliency.mp4"]
+    assert (tmp_path / "out" / "clip_saliency.mp4").stat() == done
 
 
 def test_a_video_cut_short_gives_a_warning_and_a_result(tmp_path: Path, said: Any) -> None:
@@ -182,17 +190,26 @@ def test_a_video_cut_short_gives_a_warning_and_a_result(tmp_path: Path, said: An
     ("arguments", "message"),
     [
         (["a.mp4", "b.mp4", "-o", "c.mp4"], "-o c.mp4: 2 videos do not go into one file, name a folder"),
-        (["a.mp4", "-o", "c.avi"], "-o c.avi: overlays are MP4 files, name one that ends in .mp4, or a folder"),
+        (["a.mp4", "-o", "c.avi"], "-o c.avi: overlay is a .mp4 file, name one that ends so, or a folder"),
         (["a.mp4", "-o", "c.png", "--format", "maps"], "-o c.png: maps are many files, name a folder"),
         (["x/a.mp4", "y/a.avi", "-o", "out"], "out/a_saliency.mp4 would be the result of several videos"),
         (["a.mp4", "-o", "./a.mp4", "--overwrite"], "-o a.mp4: a.mp4 is a video to read"),
         (["a.mp4", "-o", "out", "--clip-length", "12"], "--clip-length must be 4 or a multiple of 8, got 12"),
         (["a.mp4", "-o", "out", "--width", "-1"], "--width must be a positive number of at most 64, got -1.0"),
         (["a.mp4", "-o", "out", "--device", "abacus"], "--device abacus: "),
+        (["a.mp4", "-o", "out", "--device", "cpu,abacus"], "--device cpu,abacus: "),
         (["a.mp4", "-o", "out", "--weights", "nowhere.pt"], "nowhere.pt: no such file"),
+        (["a.mp4", "-o", "out", "--colormap", "inferna"], "colormap must be one of matplotlib's, such as inferno, "),
+        (["a.mp4", "-o", "out", "--memory", "0.01"], "one window of 8 frames at 32x48 needs 0."),
+        (["a.mp4", "-o", "out", "--cluster", "slurm"], "--cluster slurm: want ray, or ray:ADDRESS"),
+        (["a.mp4", "-o", "a.mp4/out"], "-o a.mp4/out: cannot be written to (Not a directory)"),
     ],
 )
-def test_command_lines_that_make_no_sense_are_refused(arguments: list[str], message: str, said: Any) -> None:
+def test_command_lines_that_make_no_sense_are_refused(
+    arguments: list[str], message: str, said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").touch()
     assert tased(*arguments) == 2
     assert f"tased: error: {message}" in said()
 
@@ -204,7 +221,9 @@ def test_command_lines_that_make_no_sense_are_refused(arguments: list[str], mess
         (["a.mp4", "-o", "out", "--size", "224"], "want HxW such as 224x384, both at least 17, got '224'"),
         (["a.mp4", "-o", "out", "--size", "16x384"], "want HxW such as 224x384, both at least 17, got '16x384'"),
         (["a.mp4", "-o", "out", "--alpha", "2"], "want a number from 0 to 1, got '2'"),
-        (["a.mp4", "-o", "out", "--format", "gif"], "invalid choice: 'gif'"),
+        (["a.mp4", "-o", "out", "--smooth", "-1"], "want a number of pixels, 0 or more, got '-1'"),
+        (["a.mp4", "-o", "out", "--memory", "0"], "want a positive number of GiB, got '0'"),
+        (["a.mp4", "-o", "out", "--format", "bmp"], "invalid choice: 'bmp'"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(arguments: list[str], message: str, said: Any) -> None:
@@ -233,12 +252,15 @@ def test_ctrl_c_leaves_whole_files_only(
 
     monkeypatch.setattr(TASEDNet, "decode", interrupted)
     assert tased(clip, "-o", tmp_path / "out", "--format", format) == 130
-    assert said().endswith("tased: stopped\n")
-    written = [file.name for file in (tmp_path / "out").rglob("*") if file.is_file()]
-    assert sorted(written) == ([] if format == "overlay" else [f"{number:04d}.png" for number in range(1, 10)])
+    assert said().endswith("tased: stopped: the same command goes on\n")
+    written = sorted(file.name for file in (tmp_path / "out").rglob("*") if file.is_file())
+    log = [".tased-predict.jsonl"]
+    assert written == log + ([] if format == "overlay" else [f"{number:04d}.png" for number in range(1, len(written))])
+    assert len(written) <= 10
 
 
-def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_in_a_terminal_or_a_scheduler_s_end(tmp_path: Path, stop: signal.Signals) -> None:
     clip = make_clip(tmp_path / "clip.mp4", frames=400)
     arguments = ["predict", *SMALL, str(clip), "-o", str(tmp_path / "out")]
     command = subprocess.Popen(
@@ -250,12 +272,12 @@ def test_ctrl_c_in_a_terminal(tmp_path: Path) -> None:
     for _ in wait_up_to(120):
         if any((tmp_path / "out").glob(".*.part")):
             break
-    command.send_signal(signal.SIGINT)
+    command.send_signal(stop)
     _, message = command.communicate(timeout=120)
     assert command.returncode == 130
-    assert message.endswith("tased: stopped\n")
+    assert message.endswith("tased: stopped: the same command goes on\n")
     assert "Traceback" not in message
-    assert files_in(tmp_path / "out") == []
+    assert files_in(tmp_path / "out") == [".tased-predict.jsonl"]
 
 
 def wait_up_to(seconds: float) -> Iterator[None]:

@@ -1,7 +1,9 @@
-"""From frames to maps: resizing, the window, smoothing; memory that does not grow; overlays and contact sheets."""
+"""From a video to files: threads, memory that does not grow, what is decoded twice, going on where a run was stopped."""
 
 from __future__ import annotations
 
+import threading
+import time
 import weakref
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,8 +15,8 @@ import pytest
 import torch
 from PIL import Image
 
-from tased_net import Predictor, TASEDNet, postprocess, predict_video, predictor
-from tased_net.render import contact_sheet, overlay
+from tased_net import Predictor, Style, TASEDNet, VideoError, postprocess, predict, predictor, render_video
+from tased_net.predict import ahead, maps_in
 from tased_net.sliding import sliding_windows
 from tased_net.video import READERS, RGB, PyAVReader, VideoFrame, VideoReader, video_writer
 
@@ -23,11 +25,22 @@ SIZE = (32, 48)
 
 def small_predictor(**options: Any) -> Predictor:
     torch.manual_seed(0)
-    return Predictor(TASEDNet(**{"clip_length": 8, "width": 0.02, **options}))
+    return Predictor(TASEDNet(**{"clip_length": 8, "width": 0.02, **options}), size=SIZE)
 
 
 def noise(count: int, height: int = 40, width: int = 60) -> list[RGB]:
     return list(np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8))
+
+
+def make_clip(path: Path, frames: int) -> Path:
+    with video_writer(path, Fraction(25), Fraction(1, 25)) as write:
+        for number, image in enumerate(noise(frames)):
+            write(VideoFrame(image, Fraction(number, 25)))
+    return path
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_fps_spreads_the_clips_of_a_fast_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,21 +52,26 @@ def test_fps_spreads_the_clips_of_a_fast_video(tmp_path: Path, monkeypatch: pyte
         predictor, "sliding_windows", lambda *arguments: steps.append(arguments[3]) or sliding_windows(*arguments)
     )
     for fps in (30, 60, 24000 / 1001, None):
-        assert predict_video(small_predictor(), tmp_path / "fast.mp4", tmp_path / "out.mp4", fps=fps) == 20
+        assert render_video(small_predictor(), tmp_path / "fast.mp4", {"overlay": tmp_path / "out.mp4"}, fps=fps) == 20
     assert steps == [2, 1, Fraction(60 * 1001, 24000), 1]
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("targets", "options", "message"),
     [
-        ({"format": "gif"}, "format must be one of 'overlay', 'maps', got 'gif'"),
-        ({"fps": 0}, "fps must be a positive number, got 0"),
-        ({"reader": "cv2"}, "reader must be one of 'pyav', 'skvideo', got 'cv2'"),
+        ({"tiff": "a"}, {}, "formats must be some of 'overlay', 'heatmap', .*, got 'tiff'"),
+        ({}, {}, "formats must be some of 'overlay', "),
+        ({"overlay": "b.mp4"}, {"fps": 0}, "fps must be a positive number, got 0"),
+        ({"overlay": "b.mp4"}, {"reader": "cv2"}, "reader must be one of 'pyav', 'skvideo', got 'cv2'"),
     ],
 )
-def test_formats_and_readers_that_do_not_exist_are_refused(options: dict[str, Any], message: str) -> None:
+def test_what_does_not_exist_is_refused(
+    tmp_path: Path, targets: dict[str, str], options: dict[str, Any], message: str
+) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 2)
     with pytest.raises(ValueError, match=message):
-        predict_video(small_predictor(), "a.mp4", "b.mp4", **options)
+        render_video(small_predictor(), clip, {name: tmp_path / file for name, file in targets.items()}, **options)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
 
 
 # ------------------------------------------------------------------------------------------------------------- smoothing
@@ -72,7 +90,62 @@ def test_smoothing_is_a_gaussian_that_goes_with_the_size() -> None:
 
 
 def test_a_map_of_zeros_stays_one() -> None:
-    assert not postprocess(torch.zeros(32, 48)).any()
+    assert not postprocess(np.zeros((32, 48))).any()
+
+
+# --------------------------------------------------------------------------------------------------------------- threads
+
+
+def test_items_are_taken_ahead_in_a_thread_of_their_own() -> None:
+    taken: list[tuple[int, str]] = []
+
+    def numbers() -> Iterator[int]:
+        for number in range(20):
+            taken.append((number, threading.current_thread().name))
+            yield number
+
+    items = ahead(numbers())
+    assert next(items) == 0
+    while len(taken) < predict.QUEUE:
+        time.sleep(0.001)
+    assert list(items) == list(range(1, 20))
+    assert len(taken) == 20
+    assert {name for _, name in taken}.isdisjoint({threading.current_thread().name})
+
+
+def test_no_more_are_taken_than_wait() -> None:
+    taken: list[int] = []
+    items = ahead(taken.append(number) or number for number in range(100))
+    next(items)
+    time.sleep(0.05)
+    assert len(taken) <= predict.QUEUE + 1
+    items.close()
+    assert len(taken) <= predict.QUEUE + 1
+
+
+def test_an_error_in_the_thread_comes_in_its_turn() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+        raise OSError("broken")
+
+    items = ahead(numbers())
+    assert next(items) == 1
+    with pytest.raises(OSError, match="broken"):
+        next(items)
+
+
+def test_threads_end_with_the_video(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 12)
+    before = threading.active_count()
+    render_video(small_predictor(), clip, {"overlay": tmp_path / "out.mp4"})
+    with pytest.raises(ValueError, match="smoothing fails"):
+        render_video(small_predictor(), clip, {"overlay": tmp_path / "out.mp4"}, style=Failing())
+    assert threading.active_count() == before
+
+
+class Failing(Style):
+    def smoothed(self, raw: Any) -> Any:
+        raise ValueError("smoothing fails")
 
 
 # ---------------------------------------------------------------------------------------------------------------- memory
@@ -82,11 +155,12 @@ class Camera(VideoReader):
     """Gives frames for as long as it is asked to, and counts those that are alive."""
 
     rate, time_base, expected_frames = Fraction(25), Fraction(1, 25), None
-    most_alive = 0
+    most_alive = opened = 0
 
     def __init__(self, path: str) -> None:
-        self.length = int(Path(path).name)
+        self.source, self.length = str(path), int(Path(path).name)
         self.alive: weakref.WeakSet[VideoFrame] = weakref.WeakSet()
+        Camera.opened += 1
 
     def __iter__(self) -> Iterator[VideoFrame]:
         for number in range(self.length):
@@ -100,53 +174,56 @@ class Camera(VideoReader):
         pass
 
 
-@pytest.mark.parametrize("format", ["overlay", "maps"])
-def test_frames_held_do_not_grow_with_the_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: Any) -> None:
+@pytest.fixture
+def camera(monkeypatch: pytest.MonkeyPatch) -> type[Camera]:
     monkeypatch.setitem(READERS, "camera", Camera)
     monkeypatch.setattr(Camera, "most_alive", 0)
+    monkeypatch.setattr(Camera, "opened", 0)
+    return Camera
+
+
+@pytest.mark.parametrize("format", ["overlay", "maps"])
+def test_frames_held_do_not_grow_with_the_video(tmp_path: Path, camera: type[Camera], format: Any) -> None:
     predictor = small_predictor(clip_length=4)
-    assert predict_video(predictor, "80", tmp_path / "out.mp4", format=format, reader="camera") == 80
-    assert Camera.most_alive <= 2 * predictor.clip_length
+    assert render_video(predictor, "80", {format: tmp_path / "out.mp4"}, reader="camera") == 80
+    assert camera.most_alive <= predictor.most_frames() + 2 * predict.QUEUE + 2
+    assert camera.opened == 1
 
 
-# --------------------------------------------------------------------------------------------------------------- pictures
+@pytest.mark.parametrize("formats", [("overlay", "npz"), ("npz",)])
+def test_large_frames_are_decoded_a_second_time_if_images_are_needed(
+    tmp_path: Path, camera: type[Camera], monkeypatch: pytest.MonkeyPatch, formats: tuple[str, ...]
+) -> None:
+    results = []
+    for limit in (predict.HELD_BYTES, 1000):
+        monkeypatch.setattr(predict, "HELD_BYTES", limit)
+        folder = tmp_path / str(limit)
+        render_video(small_predictor(), "30", {format: folder / format for format in formats}, reader="camera")
+        results.append(files_of(folder))
+    assert results[0] == results[1]
+    assert camera.opened == 2 + ("overlay" in formats)
 
 
-def test_the_overlay_leaves_a_frame_alone_where_nothing_is_salient() -> None:
-    (image,) = noise(1)
-    saliency = np.zeros((8, 12), np.float32)
-    saliency[:, 8:] = 1
-    result = overlay(image, saliency)
-    assert np.array_equal(result[:, :30], image[:, :30])
-    assert not np.array_equal(result[:, -10:], image[:, -10:])
-    assert np.array_equal(overlay(image, saliency, alpha=0), image)
-
-
-def test_the_overlay_ends_in_the_colour_map_s_last_colour() -> None:
-    (image,) = noise(1)
-    result = overlay(image, np.ones((8, 12), np.float32), alpha=1)
-    assert (result == (252, 254, 164)).all()  # inferno's
-
-
-def test_the_contact_sheet_shows_frames_maps_and_overlays_side_by_side() -> None:
-    frames = [VideoFrame(np.full((40, 60, 3), value, np.uint8), Fraction(value, 25)) for value in (50, 150)]
-    saliency = np.zeros((8, 12), np.float32)
-    sheet = contact_sheet([(frame, saliency) for frame in frames], "title", tile_width=60)
-    rows = [row for row in range(sheet.shape[0]) if (sheet[row] == 150).all(axis=1).sum() >= 100]
-    assert len(rows) > 10  # frame and overlay, which are equal here, of the second scene
-    assert (sheet == 50).all(axis=2).sum() > 2 * 60 * 20
-    assert (sheet == (0, 0, 3)).all(axis=2).sum() >= 2 * 60 * 40  # inferno's darkest, the maps
+def test_a_video_that_has_changed_meanwhile_is_told(
+    tmp_path: Path, camera: type[Camera], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predict, "HELD_BYTES", 0)
+    opened = predict.open_video
+    lengths = iter(["30", "20"])
+    monkeypatch.setattr(predict, "open_video", lambda source, reader: opened(next(lengths), reader))
+    with pytest.raises(VideoError, match="20: has fewer frames than when it was read before; has it changed?"):
+        render_video(small_predictor(), "30", {"overlay": tmp_path / "a.mp4"}, reader="camera")
+    assert list(tmp_path.iterdir()) == []
 
 
 # ------------------------------------------------------------------------------------------------------------------ files
 
 
-def test_map_files_hold_the_smoothed_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(READERS, "camera", Camera)
+def test_map_files_hold_the_smoothed_maps(tmp_path: Path, camera: type[Camera]) -> None:
     predictor = small_predictor()
     (tmp_path / "0012.png").write_bytes(b"of a longer video that stood here before")
     (tmp_path / "0012_notes.png").write_bytes(b"not ours")
-    assert predict_video(predictor, "11", tmp_path, format="maps", reader="camera") == 11
+    assert render_video(predictor, "11", {"maps": tmp_path}, reader="camera") == 11
     assert sorted(file.name for file in tmp_path.iterdir()) == [
         *(f"{number:04d}.png" for number in range(1, 12)),
         "0012_notes.png",
@@ -158,10 +235,78 @@ def test_map_files_hold_the_smoothed_maps(tmp_path: Path, monkeypatch: pytest.Mo
             assert np.array_equal(np.asarray(image), (postprocess(saliency) * 255).round())
 
 
-def test_the_overlay_video_keeps_size_and_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(READERS, "camera", Camera)
-    predict_video(small_predictor(), "11", tmp_path / "a" / "out.mp4", reader="camera")
+def test_the_overlay_video_keeps_size_and_times(tmp_path: Path, camera: type[Camera]) -> None:
+    render_video(small_predictor(), "11", {"overlay": tmp_path / "a" / "out.mp4"}, reader="camera")
     with PyAVReader(tmp_path / "a" / "out.mp4") as video:
         frames = list(video)
     assert [frame.time for frame in frames] == [Fraction(number, 25) for number in range(11)]
     assert frames[0].image.shape == (40, 60, 3)
+
+
+def test_all_formats_come_from_one_run(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 12)
+    counted: list[int] = []
+    targets = {"overlay": tmp_path / "o.mp4", "maps": tmp_path / "maps", "npz": tmp_path / "m.npz"}
+    assert render_video(small_predictor(), clip, targets, tick=counted.append) == 12
+    assert sum(counted) == 12
+    with np.load(tmp_path / "m.npz") as file:
+        assert file["maps"].shape == (12, *SIZE)
+        assert np.allclose(file["times"], np.arange(12) / 25)
+    assert len(list((tmp_path / "maps").iterdir())) == 12
+
+
+@pytest.mark.parametrize("formats", [("maps",), ("maps", "overlay")])
+def test_maps_are_divided_by_the_video_s_maximum(
+    tmp_path: Path, camera: type[Camera], formats: tuple[str, ...]
+) -> None:
+    predictor, style = small_predictor(), Style(normalize="video")
+    targets = {format: tmp_path / format for format in formats}
+    assert render_video(predictor, "20", targets, reader="camera", style=style) == 20
+    assert camera.opened == len(formats)
+    smooth = [style.smoothed(one) for one in predictor(frame.image for frame in Camera("20"))]
+    peak = max(one.max() for one in smooth)
+    for number, one in enumerate(smooth, 1):
+        with Image.open(tmp_path / "maps" / f"{number:04d}.png") as image:
+            assert np.abs(np.asarray(image, float) - one / peak * 255).max() <= 1
+    assert {file.name for file in tmp_path.iterdir()} == set(formats)
+
+
+# ---------------------------------------------------------------------------------------------------------------- resuming
+
+
+def test_maps_are_counted_up_to_the_first_that_is_missing(tmp_path: Path) -> None:
+    assert maps_in(tmp_path / "nowhere") == 0
+    for name in ("0001.png", "0002.png", "0003.png", "0005.png"):
+        (tmp_path / name).write_bytes(b"map")
+    assert maps_in(tmp_path) == 3
+    (tmp_path / "0002.png").write_bytes(b"")  # as a power cut leaves it
+    assert maps_in(tmp_path) == 1
+
+
+def test_maps_are_gone_on_with_and_come_out_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    clip = make_clip(tmp_path / "a.mp4", 40)
+    render_video(small_predictor(), clip, {"maps": tmp_path / "whole"})
+    whole = files_of(tmp_path / "whole")
+    for left in (5, 16, 30, 40):
+        folder = tmp_path / str(left)
+        folder.mkdir()
+        for name in sorted(whole)[:left]:
+            (folder / name).write_bytes(whole[name])
+        computed: list[int] = []
+        render_video(small_predictor(), clip, {"maps": folder}, resume=True, tick=computed.append)
+        assert files_of(folder) == whole
+        assert computed[0] == {5: 0, 16: 15, 30: 23, 40: 39}[left]  # the segment's beginning, where it goes on
+        assert sum(computed) == 40
+
+
+@pytest.mark.parametrize("style", [None, Style(normalize="video")])
+def test_other_formats_begin_again(tmp_path: Path, style: Style | None) -> None:
+    clip = make_clip(tmp_path / "a.mp4", 10)
+    targets = {"maps": tmp_path / "maps", **({} if style else {"npz": tmp_path / "m.npz"})}
+    render_video(small_predictor(), clip, targets, style=style)
+    whole = files_of(tmp_path)
+    for number in range(5, 11):
+        (tmp_path / "maps" / f"{number:04d}.png").unlink()
+    render_video(small_predictor(), clip, targets, style=style, resume=True)
+    assert files_of(tmp_path) == whole

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
-from collections.abc import Sequence
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
-from ..predict import FORMATS, predict_video
+import torch
+
+from ..jobs import Job, JobError, Task, clear, first_line, sources_in, tasks_for
+from ..predict import render_video
 from ..predictor import PRECISIONS, Predictor
-from ..render import ALPHA
-from ..video import READERS
-from .shared import Commands, UsageError, add_debug, add_size, add_variant, device, network, number, say
+from ..render import ALPHA, COLORMAP
+from ..style import NORMALIZATIONS, SMOOTHING, Style
+from ..video import READERS, VideoError, open_video
+from ..weights import architecture, described
+from ..writers import WRITERS
+from .progress import Progress, progress_for
+from .shared import Commands, UsageError, add_debug, add_size, add_variant, devices, network, number, say
+
+LOG = ".tased-predict{}.jsonl"  # beside the results, while a job is not done
 
 
 def add(commands: Commands) -> None:
@@ -19,18 +35,40 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "predict",
         help="write the saliency of videos",
-        description="Predicts a saliency map for every frame of each video.",
-        epilog="""examples:
+        description="Predicts a saliency map for every frame of each video, once, and writes it in any number of formats. "
+        "What is stopped by ctrl-C, a kill or a power cut leaves no half-written file, and the same command goes on.",
+        epilog="""formats, and what they write for street.mp4 into the folder OUT:
+  overlay        street_saliency.mp4       the video with heat over it, its sound kept (default)
+  heatmap        street_heatmap.mp4        the maps in colours, at the video's size
+  side-by-side   street_side-by-side.mp4   video, heatmap and overlay beside each other
+  maps           street/0001.png …         8-bit grey maps of the network's size, as benchmarks take them
+  npz            street_maps.npz           raw maps for numpy, float16 (N,h,w), and the frames' times
+  gif, webp      street_saliency.gif       a short preview
+  contact-sheet  street_contact-sheet.png  eight moments on one page
+  report         street_report.html        a page to open in a browser: overlay, maps, plots over time
+
+examples:
   tased predict street.mp4 -o street_saliency.mp4 --weights TASED_updated.pt
   tased predict clips/*.avi -o results --format maps --weights TASED_updated.pt
-  tased predict skate_60fps.mp4 -o out --fps 30 --weights tased.safetensors
+  tased predict street.mp4 -o out --format overlay npz --report --weights TASED_updated.pt
+  tased predict 'frames/*.png' -o out                  # a pattern of images, in quotes: one video
+  tased predict http://host/live.m3u8 -o out           # whatever FFmpeg opens
+  ffmpeg -i in.mov -c copy -f matroska - | tased predict - -o out
+  tased predict skate_60fps.mp4 -o out --fps 30        # the network has learned at 30 frames a second
+  torchrun --nproc-per-node 4 -m tased_net.cli predict clips -o results    # processes share the list
 
-Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""",
+Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped.""",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("videos", nargs="+", type=Path, metavar="VIDEO", help="video files")
-    add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder, or a .mp4 file for one overlay")
+    add(
+        "videos",
+        nargs="+",
+        metavar="VIDEO",
+        help="video files, folders of videos or of the images of one, patterns of either in quotes, URLs, or - for a stream "
+        "on standard input",
+    )
+    add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder, or the file for a single result")
     add(
         "--weights",
         type=Path,
@@ -39,95 +77,294 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
     )
     add(
         "--format",
-        choices=FORMATS,
-        default="overlay",
-        help="overlay: OUT/NAME_saliency.mp4, heat over the video (default); "
-        "maps: OUT/NAME/0001.png and on, 8-bit grey maps of the network's size",
+        nargs="+",
+        choices=tuple(WRITERS),
+        default=["overlay"],
+        metavar="FORMAT",
+        help=f"what to write, one or several of {', '.join(WRITERS)} (default: overlay); see below",
     )
+    add("--report", action="store_true", help="write the report as well")
     add("--overwrite", action="store_true", help="replace results that are there already")
-    add(
+    looks = parser.add_argument_group("looks")
+    looks.add_argument(
         "--alpha",
         type=number("a number from 0 to 1", lambda value: 0 <= value <= 1),
         default=ALPHA,
         help="opacity of the heat where saliency is highest (default: %(default)s)",
     )
-    add_size(parser)
-    add(
+    looks.add_argument(
+        "--colormap", default=COLORMAP, metavar="NAME", help="one of matplotlib's (default: %(default)s)"
+    )
+    looks.add_argument(
+        "--smooth",
+        type=number("a number of pixels, 0 or more", lambda value: 0 <= value < math.inf),
+        default=SMOOTHING,
+        metavar="SIGMA",
+        help="Gaussian over each map, in pixels of a map of 224x384, 0 for none (default: %(default)s, as the release)",
+    )
+    looks.add_argument(
+        "--normalize",
+        choices=NORMALIZATIONS,
+        default="frame",
+        help="what maps are divided by: their own maximum, that of the whole video, or nothing (default: %(default)s)",
+    )
+    computing = parser.add_argument_group("computing")
+    _add_size_and_time(computing)
+    computing.add_argument(
+        "--device", help="cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)"
+    )
+    computing.add_argument(
+        "--precision", choices=tuple(PRECISIONS), default="float32", help="type to compute in (default: %(default)s)"
+    )
+    computing.add_argument(
+        "--compile",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="torch.compile, which takes minutes first: where it pays, always, or never (default: %(default)s)",
+    )
+    computing.add_argument(
+        "--memory",
+        type=number("a positive number of GiB", lambda value: 0 < value < math.inf),
+        metavar="GIB",
+        help="memory that may be used on each device (default: what is there)",
+    )
+    computing.add_argument(
+        "--cluster",
+        metavar="ray[:ADDRESS]",
+        help="share the videos between the machines of a Ray cluster (pip install tased-net[cluster]); without an address a "
+        "local one",
+    )
+    add("--reader", choices=tuple(READERS), default="pyav", help="what decodes video files (default: %(default)s)")
+    add("--seed", type=int, default=0, help="of untrained weights (default: %(default)s)")
+    add("--quiet", action="store_true", help="say nothing but warnings and errors")
+    add("--json", action="store_true", help="say what happens in lines of JSON on stdout")
+    add_variant(parser)
+    add_debug(parser)
+    parser.set_defaults(run=run, when_stopped=": the same command goes on")
+
+
+def _add_size_and_time(group: Any) -> None:
+    add_size(group)
+    group.add_argument(
         "--fps",
         type=number("a positive number", lambda value: 0 < value < math.inf),
         help="frames a second that the network sees, 30 for the released weights: every n-th frame of a faster video; "
         "there is a map for every frame all the same (default: the video's own)",
     )
-    add("--device", help="cpu, cuda, cuda:1 (default: cuda if there is one, else cpu)")
-    add("--precision", choices=tuple(PRECISIONS), default="float32", help="type to compute in (default: %(default)s)")
-    add("--reader", choices=tuple(READERS), default="pyav", help="what decodes the videos (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of untrained weights (default: %(default)s)")
-    add("--quiet", action="store_true", help="no progress bar, no word of success")
-    add_variant(parser)
-    add_debug(parser)
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """`tased predict`: returns 1 if a video failed, else 0."""
-    targets = _targets(options.videos, options.output, options.format)
-    where = device(options)
-    predictor = Predictor(network(options), size=options.size, device=where, precision=options.precision)
-    failures = 0
-    for source, target in zip(options.videos, targets, strict=True):
-        try:
-            _refuse_to_overwrite(target, options)
-            frames = predict_video(
-                predictor,
-                source,
-                target,
-                format=options.format,
-                reader=options.reader,
-                alpha=options.alpha,
-                fps=options.fps,
-                progress=not options.quiet,
-            )
-        except Exception as error:
-            if options.debug:
-                raise
-            failures += 1
-            say(f"error: {_sentence(error, source)}")
+    formats = list(dict.fromkeys([*options.format, *(["report"] if options.report else [])]))
+    try:
+        style = Style(options.alpha, options.colormap, options.smooth, options.normalize)
+        tasks = tasks_for(sources_in(options.videos), options.output, formats)
+    except (JobError, ValueError) as error:
+        raise UsageError(str(error)) from error
+    rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    tasks = tasks[rank::ranks]
+    worker = Worker(options, style)
+    settings = {
+        "weights": _digest(options.weights) if options.weights else f"seed {options.seed}",
+        "variant": architecture(worker.predictor.net.options),
+        "size": list(options.size),
+        "precision": options.precision,
+        "fps": options.fps,
+        "reader": options.reader,
+        "formats": formats,
+        "style": asdict(style),
+        "device": worker.predictor.devices[0].type,
+    }
+    folder = options.output if tasks_in_folder(options.output, tasks) else options.output.parent
+    name = LOG.format("" if folder == options.output else f"-{options.output.name}")
+    name = name if ranks == 1 else name.replace(".jsonl", f"-{rank}.jsonl")
+    try:
+        job = Job(folder / name, settings, worker.decided(tasks), anew=options.overwrite)
+    except JobError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        raise UsageError(f"-o {options.output}: cannot be written to ({error.strerror})") from error
+    with job, _terminated_as_interrupted():
+        worker.decide(job.decided)
+        return _work(job, tasks, worker, options)
+
+
+def tasks_in_folder(output: Path, tasks: Sequence[Task]) -> bool:
+    """Whether results go into `output` rather than being it."""
+    return all(target != output for task in tasks for target in task.targets.values())
+
+
+def _work(job: Job, tasks: Sequence[Task], worker: Worker, options: argparse.Namespace) -> int:
+    failures: dict[str, str] = {}
+    left = [task for task in tasks if task.source not in job.done]
+    if len(left) < len(tasks) and not options.quiet:
+        say(f"going on: {len(tasks) - len(left)} of {len(tasks)} videos are done")
+    progress = progress_for(options.quiet, options.json)(len(left), _expected_frames(left, worker))
+    done_elsewhere = _cluster(options, left, job, worker)
+    for task, outcome in done_elsewhere if done_elsewhere is not None else _here(left, job, worker, options, progress):
+        if isinstance(outcome, int):
+            job.finish(task.source)
+            progress.finish(task.source, list(task.targets.values()), outcome)
         else:
-            if not options.quiet:
-                say(f"{target}: {frames} frames")
-    if failures and len(targets) > 1:
-        say(f"{failures} of {len(targets)} videos failed")
+            failures[task.source] = outcome if task.source in outcome else f"{task.source}: {outcome}"
+            progress.fail(task.source, failures[task.source])
+    progress.end(failures)
+    if not failures or not any(task.taken() for task in tasks if task.source in job.begun):
+        job.remove()
+    else:
+        say("the same command tries again what failed, and leaves what is done")
     return 1 if failures else 0
 
 
-def _targets(videos: Sequence[Path], output: Path, format: str) -> list[Path]:
-    """Where each video's result goes; -o is a folder unless it ends in a file's suffix."""
-    if output.suffix and not output.is_dir():
-        if format == "maps":
-            raise UsageError(f"-o {output}: maps are many files, name a folder")
-        if len(videos) > 1:
-            raise UsageError(f"-o {output}: {len(videos)} videos do not go into one file, name a folder")
-        if output.suffix.lower() != ".mp4":
-            raise UsageError(f"-o {output}: overlays are MP4 files, name one that ends in .mp4, or a folder")
-        targets = [output]
+def _here(
+    tasks: Iterable[Task], job: Job, worker: Worker, options: argparse.Namespace, progress: Progress
+) -> Iterator[tuple[Task, int | str]]:
+    """Does the tasks one after the other; each with its number of frames, or what went wrong."""
+    for task in tasks:
+        try:
+            _begin(task, job, options.overwrite)
+            progress.begin(task.source, worker.expected_frames(task))
+            yield task, worker(task, progress.tick)
+        except Exception as error:
+            if options.debug:
+                raise
+            yield task, first_line(error)
+
+
+def _begin(task: Task, job: Job, overwrite: bool) -> None:
+    """Makes the place for a task's results, unless it was begun before."""
+    if task.source not in job.begun:
+        taken = task.taken()
+        if taken and not overwrite:
+            raise FileExistsError(f"{taken[0]} is there already: give --overwrite to replace it")
+        clear(task)
+        job.begin(task.source)
     else:
-        names = {"overlay": "{}_saliency.mp4", "maps": "{}"}
-        targets = [output / names[format].format(video.stem) for video in videos]
-    for target in targets:
-        if targets.count(target) > 1:
-            raise UsageError(f"{target} would be the result of several videos: give them different names")
-        if any(target.resolve() == video.resolve() for video in videos):
-            raise UsageError(f"-o {output}: {target} is a video to read")
-    return targets
+        clear(task, maps=False)
 
 
-def _refuse_to_overwrite(target: Path, options: argparse.Namespace) -> None:
-    taken = any(target.glob("*.png")) if options.format == "maps" else target.exists()
-    if taken and not options.overwrite:
-        raise FileExistsError(f"{target} is there already: give --overwrite to replace it")
+def _cluster(
+    options: argparse.Namespace, tasks: Sequence[Task], job: Job, worker: Worker
+) -> Iterator[tuple[Task, int | str]] | None:
+    if options.cluster is None:
+        return None
+    kind, _, address = options.cluster.partition(":")
+    if kind != "ray":
+        raise UsageError(f"--cluster {options.cluster}: want ray, or ray:ADDRESS")
+    try:
+        from ..cluster import on_ray
+    except ImportError as error:
+        raise UsageError("--cluster ray needs a package: pip install tased-net[cluster]") from error
+
+    def begun() -> Iterator[tuple[Task, str | None]]:
+        for task in tasks:
+            try:
+                _begin(task, job, options.overwrite)
+            except OSError as error:
+                yield task, first_line(error)
+            else:
+                yield task, None
+
+    return on_ray(begun(), lambda: Worker(options, worker.style, job.decided), address or None)
 
 
-def _sentence(error: Exception, source: Path) -> str:
-    """The error in one line that names the video."""
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    return line if str(source) in line else f"{source}: {line}"
+class Worker:
+    """Predicts videos as a command line says.
+
+    Parameters
+    ----------
+    options
+        Of the command line.
+    style
+        Of what is shown.
+    decided
+        What was settled for the whole job, if it was.
+    """
+
+    def __init__(self, options: argparse.Namespace, style: Style, decided: Mapping[str, Any] | None = None) -> None:
+        self.options, self.style = options, style
+        net = network(options)
+        try:
+            self.predictor = Predictor(
+                net,
+                size=options.size,
+                device=devices(options),
+                precision=options.precision,
+                compile={"auto": "auto", "always": True, "never": False}[options.compile],  # type: ignore[arg-type]
+                memory_limit=None if options.memory is None else int(options.memory * 2**30),
+            )
+        except ValueError as error:
+            raise UsageError(str(error)) from error
+        self.facts = {
+            "weights": str(options.weights.name if options.weights else f"untrained, seed {options.seed}"),
+            "variant": described(type(net), architecture(net.options)),
+            "precision": options.precision,
+        }
+        if decided is not None:
+            self.decide(decided)
+
+    def decided(self, tasks: Sequence[Task]) -> dict[str, Any]:
+        """What is to be settled for the whole job, since it moves the last bits of its results."""
+        frames = [self.expected_frames(task) or 0 for task in tasks]
+        return {
+            "chunk": self.predictor.chunk,
+            "compile": self.predictor.repays_compiling(sum(frames)),
+            "threads": torch.get_num_threads(),
+        }
+
+    def decide(self, decided: Mapping[str, Any]) -> None:
+        """Takes over what was settled when the job began."""
+        self.predictor.chunk, self.predictor.compile = decided["chunk"], decided["compile"]
+        torch.set_num_threads(decided["threads"])
+
+    def expected_frames(self, task: Task) -> int | None:
+        """How many frames a video has as far as its header knows; None also where it cannot be opened, or only once."""
+        if "://" in task.source or task.source == "-":
+            return None
+        try:
+            with open_video(task.source) as video:
+                return video.expected_frames
+        except VideoError:
+            return None
+
+    def __call__(self, task: Task, tick: Callable[[int], object] = lambda count: None) -> int:
+        """Predicts a video; returns its number of frames."""
+        return render_video(
+            self.predictor,
+            task.source,
+            task.targets,
+            style=self.style,
+            reader=self.options.reader,
+            fps=self.options.fps,
+            facts=self.facts,
+            resume=True,
+            tick=tick,
+        )
+
+
+def _expected_frames(tasks: Sequence[Task], worker: Worker) -> int | None:
+    frames = [worker.expected_frames(task) for task in tasks]
+    return sum(count for count in frames if count) if all(frames) else None
+
+
+def _digest(file: Path) -> str:
+    """Tells weights files apart, wherever they lie."""
+    digest = hashlib.sha256()
+    with file.open("rb") as data:
+        while part := data.read(2**20):
+            digest.update(part)
+    return digest.hexdigest()
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Makes SIGTERM, as a scheduler sends it, stop the command as ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -46,14 +46,16 @@ def variant(options: argparse.Namespace) -> dict[str, Any]:
     return wanted
 
 
-def device(options: argparse.Namespace) -> torch.device:
-    """The device of --device, if it is there, or the best one."""
+def devices(options: argparse.Namespace) -> list[torch.device]:
+    """The devices of --device, if they are there, or the best one."""
+    names = (options.device or ("cuda" if torch.cuda.is_available() else "cpu")).split(",")
     try:
-        device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
+        found = [torch.device(name) for name in names]
+        for one in found:
+            torch.empty(0, device=one)
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"--device {options.device}: {str(error).splitlines()[0]}") from error
-    return device
+    return found
 
 
 def network(options: argparse.Namespace) -> TASEDNet:
@@ -69,7 +71,7 @@ def network(options: argparse.Namespace) -> TASEDNet:
     return net
 
 
-def add_size(parser: argparse.ArgumentParser) -> None:
+def add_size(parser: argparse._ActionsContainer) -> None:
     """Adds --size HxW."""
     parser.add_argument(
         "--size",

@@ -12,7 +12,7 @@ import logging
 import os
 from pathlib import Path
 
-from ..video import whole_file
+from ..writing import whole_file
 
 log = logging.getLogger("tased_net.data")
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..video import RGB
+from ..frames import RGB
 from .errors import DataError
 from .truth import Density, Fixations
 from .videos import Split
@@ -138,8 +138,8 @@ def _mirrored(sample: Sample) -> Sample:
 def resized_frame(image: RGB, size: tuple[int, int]) -> Tensor:
     """A frame as the network is shown it in prediction: float32 (3, h, w) from -1 to 1."""
     frame = torch.from_numpy(image).permute(2, 0, 1)[None].to(torch.float32)
-    frame = F.interpolate(frame, size, mode="bilinear", align_corners=False)
-    return ((2 * frame - 255) / 255)[0]
+    resized = F.interpolate(frame, size, mode="bilinear", align_corners=False)
+    return resized[0].mul_(2).sub_(255).div_(255)
 
 
 def resized_density(density: Density, size: tuple[int, int]) -> Tensor:

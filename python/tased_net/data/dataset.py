@@ -12,10 +12,11 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .cache import log
 from .errors import DataError
-from .layouts import DATASETS, Found, Layout, find_videos
+from .layouts import DATASETS, SPLITS, Found, Layout, find_videos
 from .problems import Problem, Problems, natural
-from .seeking import VideoFile, open_video
+from .seeking import VideoFile, open_file
 from .videos import ImageFiles, Source, Split, Video
 
 _OPENED_AT_ONCE = 4  # video files that are indexed at a time
@@ -82,6 +83,10 @@ class Scan:
         if not self._found:
             raise DataError(f"{root}: holds no videos as {self._layout.title} has them, docs/data.md shows how")
         self._lists = {part: names for part in ("train", "val", "test") if (names := self._listed(part)) is not None}
+        self._named: dict[str, list[str]] = {}
+        for part, names in self._lists.items():
+            for video in names:
+                self._named.setdefault(video, []).append(part)
         self.splits = [part for part in ("train", "val", "test") if self._of(part)]
 
     def open(self, split: str | None, *, strict: bool = False, progress: bool = False) -> Split:
@@ -92,26 +97,29 @@ class Scan:
             raise DataError(f"{self.root}: has no split {split!r}, {there}")
         problems = Problems()
         self._note_missing(split, wanted, problems)
-        wanted = sorted(_apart(wanted), key=lambda found: natural(found.name))
+        wanted = sorted(wanted, key=lambda found: natural(found.name))
         files = _opened([found for found in wanted if found.images is None], progress)
-        annotated = {found.split for found in wanted if found.maps}
+        parts = [self._splits_of(found) for found in wanted]
+        annotated = {tuple(part) for part, found in zip(parts, wanted, strict=True) if found.maps}
         videos = [
             video
-            for found in wanted
-            if (video := _video(found, self._layout, files, found.split in annotated, problems)) is not None
+            for part, found in zip(parts, _apart(wanted), strict=True)
+            if (video := _video(found, self._layout, files, tuple(part) in annotated, problems)) is not None
         ]
         sentences = problems.sentences()
         if strict and sentences:
             raise DataError(f"{self.root}: is not complete: {'; '.join(sentences)}")
         return Split(self.name, self.root, split, videos, sentences)
 
+    def _splits_of(self, found: Found) -> list[str]:
+        """The splits whose lists name a video, or else that of its folder."""
+        return self._named.get(found.name) or ([found.split] if found.split else [])
+
     def _of(self, split: str) -> list[Found]:
-        """The videos of a split: those that its list names, and those in its folder that no list names."""
-        listed = self._listed(split) or []
-        named = {name for names in self._lists.values() for name in names}
-        return [
-            found for found in self._found if found.name in listed or (found.split == split and found.name not in named)
-        ]
+        if split in SPLITS.values():
+            return [found for found in self._found if split in self._splits_of(found)]
+        names = set(self._listed(split) or ())
+        return [found for found in self._found if found.name in names]
 
     def _listed(self, split: str) -> list[str] | None:
         """The names in the root's file of a split, if there is one and the dataset's splits are not fixed."""
@@ -146,21 +154,18 @@ def _opened(wanted: list[Found], progress: bool) -> dict[str, VideoFile | None]:
 
     def try_to_open(path: str) -> VideoFile | None:
         try:
-            return open_video(path)
-        except DataError:
+            return open_file(path)
+        except DataError as error:
+            log.debug("%s", error)
             return None
 
-    with ThreadPoolExecutor(_OPENED_AT_ONCE) as pool:
-        opened = tqdm(
-            pool.map(try_to_open, paths),
-            "videos",
-            len(paths),
-            unit="file",
-            leave=False,
-            delay=0.5,
-            disable=not progress,
-        )
-        return dict(zip(paths, opened, strict=True))
+    pool = ThreadPoolExecutor(_OPENED_AT_ONCE)
+    try:
+        opened = pool.map(try_to_open, paths)
+        shown = tqdm(opened, "videos", len(paths), unit="file", leave=False, delay=0.5, disable=not progress)
+        return dict(zip(paths, shown, strict=True))
+    finally:
+        pool.shutdown(cancel_futures=True)  # ctrl-C does not wait for the rest
 
 
 def _video(

@@ -14,14 +14,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ..images import SUFFIXES
 from .cache import cached, keep
 from .errors import DataError
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp")
 VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
 MATLAB = (".mat",)
 
-_LAST_NUMBER = re.compile(r"(.*\D|)(\d+)(\D*)", re.DOTALL)
+_NUMBERS = 5  # in a name, any of which may be the frame's
 _SPARSE = 50  # so much longer than its files a range of numbers may be
 _JUST_CHANGED = 2_000_000_000  # nanoseconds in which a folder may change again without a new time
 
@@ -30,8 +30,8 @@ _JUST_CHANGED = 2_000_000_000  # nanoseconds in which a folder may change again 
 class Series:
     """Numbered files of one folder.
 
-    Most are called `before`, the number with at least `digits` digits, `after`, and have numbers from `first` to `last` but
-    for `holes`; `others` are the rest by number.
+    Most are called `before`, the number with at least `digits` digits, `after`; `others` are the rest by number. Numbers go
+    from `first` to `last`, of which `holes` are missing, and beyond where others have such.
     """
 
     folder: str
@@ -48,18 +48,23 @@ class Series:
         return set(range(self.first, self.last + 1)).difference(self.holes).union(self.others)
 
     def path(self, number: int) -> str:
-        """The file of a number that is there."""
-        return os.path.join(self.folder, self.others.get(number) or self._name(number))
+        """The file of a number; a `DataError` if it is not there."""
+        name = self.others.get(number)
+        if name is None and self.first <= number <= self.last and number not in self.holes:
+            name = self._name(number)
+        if name is None:
+            raise DataError(f"{self.folder}: has no file with the number {number}")
+        return os.path.join(self.folder, name)
 
     def _name(self, number: int) -> str:
         return f"{self.before}{number:0{self.digits}d}{self.after}"
 
 
 def series(folder: str, names: Sequence[str]) -> Series | None:
-    """The numbered ones among files of a folder; the number is the last one in the name.
+    """The numbered ones among files of a folder; the number is the last one in the name that is not the same in all.
 
     >>> series("maps", ["a_0003.png", "a_0001.png", "b2.png"])
-    Series(folder='maps', before='a_', digits=4, after='.png', first=1, last=3, holes=(2,), others={2: 'b2.png'})
+    Series(folder='maps', before='a_', digits=4, after='.png', first=1, last=3, holes=(), others={2: 'b2.png'})
     """
     names = sorted(names)
     parsed = _parsed(names[0]) if names else None
@@ -73,12 +78,11 @@ def series(folder: str, names: Sequence[str]) -> Series | None:
 
 
 def _irregular(folder: str, names: Iterable[str]) -> Series | None:
+    readings = [[parsed for name in names if (parsed := _parsed(name, place))] for place in range(1, _NUMBERS + 1)]
+    readings.sort(key=lambda parsed: -len({int(digits) for _, digits, _ in parsed}))
     patterns: dict[tuple[str, str], dict[int, str]] = {}
-    for name in names:
-        parsed = _parsed(name)
-        if parsed is not None:
-            before, digits, after = parsed
-            patterns.setdefault((before, after), {}).setdefault(int(digits), name)
+    for before, digits, after in readings[0]:
+        patterns.setdefault((before, after), {}).setdefault(int(digits), before + digits + after)
     if not patterns:
         return None
     (before, after), main = max(patterns.items(), key=lambda item: len(item[1]))
@@ -92,10 +96,14 @@ def _irregular(folder: str, names: Iterable[str]) -> Series | None:
     return Series(folder, before, width, after, first, last, holes, others)
 
 
-def _parsed(name: str) -> tuple[str, str, str] | None:
-    stem, suffix = os.path.splitext(name)
-    match = _LAST_NUMBER.fullmatch(stem)
-    return (match[1], match[2], match[3] + suffix) if match else None
+def _parsed(name: str, place: int = 1) -> tuple[str, str, str] | None:
+    """A name about one of its numbers, by its place from the end, if it has so many."""
+    stem, _ = os.path.splitext(name)
+    numbers = list(re.finditer(r"\d+", stem, re.ASCII))
+    if len(numbers) < place:
+        return None
+    start, end = numbers[-place].span()
+    return name[:start], name[start:end], name[end:]
 
 
 @dataclass(frozen=True)
@@ -116,29 +124,29 @@ def list_folder(path: str) -> Folder:
     DataError
         If it cannot be read.
     """
-    kinds: dict[tuple[str, ...], list[str]] = {IMAGES: [], MATLAB: [], VIDEOS: []}
-    of_suffix = {suffix: names for suffixes, names in kinds.items() for suffix in suffixes}
-    folders = []
+    images: list[str] = []
+    matrices: list[str] = []
+    videos: list[str] = []
+    folders: list[str] = []
+    kinds = ((SUFFIXES, images), (MATLAB, matrices), (VIDEOS, videos))
+    of_suffix = {suffix[1:]: names for suffixes, names in kinds for suffix in suffixes}
     try:
         with os.scandir(path) as entries:
             for entry in entries:
                 name = entry.name
                 if name[0] == "." or name == "__MACOSX":
                     continue
-                suffix = os.path.splitext(name)[1]
+                suffix = name.rpartition(".")[2]
                 names = of_suffix[suffix] if suffix in of_suffix else of_suffix.get(suffix.lower())
-                if names is not None:
+                if names is images or names is matrices:
                     names.append(name)
                 elif entry.is_dir():
                     folders.append(name)
+                elif names is videos:
+                    videos.append(name)
     except OSError as error:
         raise DataError(f"{path}: cannot be listed ({error.strerror})") from error
-    return Folder(
-        series(path, kinds[IMAGES]),
-        series(path, kinds[MATLAB]),
-        tuple(sorted(kinds[VIDEOS])),
-        tuple(sorted(folders)),
-    )
+    return Folder(series(path, images), series(path, matrices), tuple(sorted(videos)), tuple(sorted(folders)))
 
 
 class Lister:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import os
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -23,7 +24,8 @@ import av.error
 import numpy as np
 from numpy.typing import NDArray
 
-from ..video import RGB
+from ..color import to_rgb
+from ..frames import MAX_PIXELS, RGB
 from .cache import cached, keep, log
 from .errors import DataError
 
@@ -116,11 +118,15 @@ class VideoFile:
 
 
 class _Pass:
-    """Decodes a file onwards from a key frame, or from its start."""
+    """Decodes a file onwards from a key frame, or from its start.
+
+    It holds an open file, and so is no part of a reference cycle: what a garbage collector frees, a forked worker may free as
+    well.
+    """
 
     def __init__(self, path: str, index: VideoIndex, key: KeyFrame | None) -> None:
-        self._frames = self._decoded(path, index, key)
-        self._next: tuple[int, av.VideoFrame] | None = None
+        self._frames = _decoded(path, index, key)
+        self._next: tuple[int, Callable[[], RGB]] | None = None
 
     def take(self, wanted: int) -> RGB | None:
         """The frame of a number, which must grow from call to call; None if it does not come out."""
@@ -128,23 +134,34 @@ class _Pass:
             self._next = next(self._frames, None)
             if self._next is None:
                 return None
-        return _upright(self._next[1]) if self._next[0] == wanted else None
+        number, picture = self._next
+        return picture() if number == wanted else None
 
-    @staticmethod
-    def _decoded(path: str, index: VideoIndex, key: KeyFrame | None) -> Iterator[tuple[int, av.VideoFrame]]:
-        number_of = {packet: frame for frame, packet in enumerate(index.packets.tolist())}
-        with opened(path) as (container, stream):
-            packets = _from_key(container, stream, index, key) if key is not None else None
-            if packets is None:
-                packets = enumerate(_packets(container, stream))
-            waiting = key
-            for packet, frame in _decode(stream, packets):
-                if waiting is not None and packet == waiting.packet:
-                    if not frame.key_frame:
-                        return
-                    waiting = None
-                if waiting is None and packet in number_of:  # frames before the key frame lack what they refer to
-                    yield number_of[packet], frame
+
+def _decoded(path: str, index: VideoIndex, key: KeyFrame | None) -> Iterator[tuple[int, Callable[[], RGB]]]:
+    """Frames with their numbers; a call makes a picture of them."""
+    number_of = {packet: frame for frame, packet in enumerate(index.packets.tolist())}
+    with opened(path) as (container, stream):
+        size = stream.width, stream.height  # a stream may change its size midway
+        packets = _from_key(container, stream, index, key) if key is not None else None
+        if packets is None:
+            packets = enumerate(_packets(container, stream))
+        waiting = key
+        for packet, frame in _decode(stream, packets):
+            if waiting is not None and packet == waiting.packet:
+                if not frame.key_frame:
+                    return
+                waiting = None
+            if waiting is None and packet in number_of:  # frames before the key frame lack what they refer to
+                yield number_of[packet], partial(_picture, path, frame, size)
+
+
+def _picture(path: str, frame: av.VideoFrame, size: tuple[int, int]) -> RGB:
+    """The frame as `video.PyAVReader` gives it."""
+    try:
+        return np.ascontiguousarray(np.rot90(to_rgb(frame, *size), round(frame.rotation / 90) % 4))
+    except av.error.FFmpegError as error:
+        raise DataError(f"{path}: frames of format {frame.format.name} cannot be brought to RGB") from error
 
 
 def _from_key(
@@ -201,33 +218,26 @@ def _position(packet: av.Packet[Any]) -> int:
 @contextmanager
 def opened(path: str) -> Iterator[tuple[Any, av.VideoStream]]:
     """A file's container and its first video stream. One thread decodes: workers are many, and clips short."""
+    limit = {"max_pixels": str(MAX_PIXELS)}
     try:
-        container = av.open(path)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file") from None
+        container = av.open(path, options=limit, metadata_errors="replace")  # titles may be of any encoding
     except PermissionError:
         raise DataError(f"{path}: no permission to read it") from None
     except _DAMAGE as error:
         raise DataError(f"{path}: not a video, or damaged at its beginning") from error
     with container:
-        if not container.streams.video:
-            raise DataError(f"{path}: holds no video stream")
-        stream = container.streams.video[0]
+        stream = next(iter(container.streams.video), None)
+        if stream is None or stream.codec_context is None or not (stream.width and stream.height):
+            raise DataError(f"{path}: holds no video stream that can be decoded")
+        stream.codec_context.options = limit  # the size may change midway
         stream.codec_context.thread_count = 1
         yield container, stream
-
-
-def _upright(frame: av.VideoFrame) -> RGB:
-    """As `video.PyAVReader` gives it."""
-    turns = round(frame.rotation / 90) % 4
-    upright: RGB = np.ascontiguousarray(np.rot90(frame.to_ndarray(format="rgb24"), turns), np.uint8)
-    return upright
 
 
 # --------------------------------------------------------------------------------------------------------------- indexing
 
 
-def open_video(path: str) -> VideoFile:
+def open_file(path: str) -> VideoFile:
     """Finds out where the frames of a file are, or reads it from the cache.
 
     Raises
@@ -270,6 +280,8 @@ def _indexed(path: str) -> VideoIndex:
             end = max([end, *((time + (packet.duration or 0)) * unit for time in times)])
         rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
         announced = Fraction((container.start_time or 0) + (container.duration or 0), av.time_base)
+        if container.format.name == "avi":  # whose duration is estimated from what is there
+            announced = max(announced, stream.frames / rate)
         whole = len(packets) >= stream.frames > 0 or end > announced - 1  # a second's grace: headers round
         by_time = stream.codec_context.name != "vp8" and not (  # which has packets that show no frame
             container.format.name == "avi" and stream.codec_context.has_b_frames
@@ -292,7 +304,7 @@ def _order_by_time(path: str, packets: list[_Packet]) -> list[int] | None:
     with opened(path) as (container, stream):
         first = [packet for packet, _ in islice(_decode(stream, enumerate(_packets(container, stream))), _TRIAL)]
     places = [place.get(packet, -1) for packet in first]
-    return order if places == sorted(set(places)) and -1 not in places else None
+    return order if places and places == sorted(set(places)) and -1 not in places else None
 
 
 def _order_by_decoding(path: str) -> list[int]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
+import zlib
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -12,20 +15,44 @@ import scipy.sparse
 from numpy.typing import NDArray
 from PIL import Image
 
-from ..video import RGB
+from .. import images
+from ..frames import MAX_PIXELS, RGB, VideoError
 from .errors import DataError
 
 Density: TypeAlias = NDArray[np.float32]  # (H, W)
 Fixations: TypeAlias = NDArray[np.bool_]  # (H, W)
 
+# MATLAB's classes of numbers. Others are not even read.
+_NUMBERS = (
+    "sparse",
+    "logical",
+    "double",
+    "single",
+    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
+)
+
 # What Pillow and scipy raise for files that are damaged or of another kind.
-_UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, EOFError, IndexError, KeyError, NotImplementedError)
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    scipy.io.matlab.MatReadError,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 
 def read_image(path: str) -> RGB:
-    """An image file as uint8 RGB (H, W, 3)."""
-    image: RGB = np.array(_read(path).convert("RGB"))
-    return image
+    """An image file as uint8 RGB (H, W, 3), upright."""
+    try:
+        return images.read_image(Path(path))
+    except VideoError as error:
+        raise DataError(str(error)) from error
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: {_why(error)}") from error
 
 
 def read_density(path: str) -> Density:
@@ -71,19 +98,25 @@ def _read(path: str) -> Image.Image:
 
 
 def _read_matrix(path: str) -> NDArray[Any]:
-    """The one matrix of a MATLAB file, or the one called I, as in DHF1K."""
+    """The one matrix of numbers in a MATLAB file, or the one called I, as in DHF1K."""
     try:
-        named = {name: shape for name, shape, _ in scipy.io.whosmat(path) if len(shape) == 2 and min(shape) > 1}
+        named = {
+            name: shape
+            for name, shape, kind in scipy.io.whosmat(path)
+            if kind in _NUMBERS and len(shape) == 2 and min(shape) > 1
+        }
         name = "I" if "I" in named else next(iter(named), None)
         if name is None or (len(named) > 1 and name != "I"):
             raise DataError(f"{path}: want one matrix, or one called I, found {', '.join(sorted(named)) or 'none'}")
+        if math.prod(named[name]) > MAX_PIXELS:
+            raise DataError(f"{path}: {' x '.join(map(str, named[name]))} pixels are too many for a frame")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             matrix = scipy.io.loadmat(path, variable_names=[name])[name]
-        values = np.asarray(matrix.todense() if scipy.sparse.issparse(matrix) else matrix)
-        if values.dtype.kind not in "buif":
-            raise DataError(f"{path}: {name} is not a matrix of numbers")
-        return values
+        if scipy.sparse.issparse(matrix):
+            matrix.check_format(full_check=True)  # without it, scipy follows any index, also out of its memory
+            matrix = matrix.toarray()
+        return np.asarray(matrix)
     except NotImplementedError as error:
         raise DataError(f"{path}: a MATLAB 7.3 file, which is not read: save it with -v7") from error
     except _UNREADABLE as error:

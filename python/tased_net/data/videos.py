@@ -9,8 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from ..video import RGB
-from .errors import DataError
+from ..frames import RGB
 from .listing import Series
 from .truth import Density, Fixations, image_size, read_density, read_fixations, read_image
 
@@ -58,7 +57,8 @@ class Video:
     length
         Frames from the first on that can be used: their images are there, and their truth if the video has any.
     gaps
-        0-based numbers below `length` of frames of which something is missing. To ask for that is a `DataError`.
+        0-based numbers below `length` of frames whose image or a part of whose truth is missing. To ask for what is missing
+        is a `DataError`.
     source
         The frames.
     maps, fixation_maps
@@ -131,8 +131,6 @@ class Video:
     def _check(self, index: int) -> None:
         if not 0 <= index < self.length:
             raise IndexError(f"{self.name}: has frames 0 to {self.length - 1}, asked for {index}")
-        if index in self.gaps:
-            raise DataError(f"{self.name}: frame {self.first + index} lacks its image or a part of its truth")
 
 
 @dataclass(frozen=True)

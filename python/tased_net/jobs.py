@@ -1,0 +1,256 @@
+"""Jobs of many videos that can be stopped at any moment and gone on with: what is to be done, and a log of what is.
+
+The log is a hidden file beside the results: a line of JSON with the job's settings, then one for each video that is begun and
+one when it is done. It is locked while a process works on the job, and vanishes with the job's end.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import glob
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from .images import SUFFIXES as IMAGES
+from .video import STDIN, is_url, video_name
+from .writers import WRITERS
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+VIDEOS = tuple(
+    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()  # noqa: SIM905
+)
+
+
+class JobError(Exception):
+    """A job that cannot be begun or gone on with as it is described."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A video and where its results go, by format."""
+
+    source: str
+    targets: Mapping[str, Path]
+
+    def taken(self) -> list[Path]:
+        """Results that are there already."""
+        return [
+            target
+            for target in self.targets.values()
+            if (any(target.glob("*.png")) if target.is_dir() else target.exists())
+        ]
+
+
+def sources_in(arguments: Iterable[str]) -> list[str]:
+    """The videos that arguments name: a folder or pattern of videos stands for each of them, one of images for a video.
+
+    Raises
+    ------
+    JobError
+        If a folder or pattern holds neither, or images are named one by one.
+    """
+    arguments = list(arguments)
+    images = [
+        argument for argument in arguments if Path(argument).suffix.lower() in IMAGES and os.path.isfile(argument)
+    ]
+    if len(images) > 1:
+        raise JobError(
+            f"{images[0]} and {images[1]} are images: name their folder, or a pattern in quotes, as one video"
+        )
+    return [source for argument in arguments for source in _sources(argument)]
+
+
+def _sources(argument: str) -> Iterator[str]:
+    if argument == STDIN or is_url(argument):
+        yield argument
+        return
+    if os.path.isdir(argument):
+        files = sorted(entry.path for entry in os.scandir(argument) if entry.is_file())
+    elif glob.has_magic(argument) and not os.path.exists(argument):
+        files = sorted(glob.glob(argument, recursive=True))
+    else:
+        yield argument
+        return
+    videos = [file for file in files if Path(file).suffix.lower() in VIDEOS]
+    if videos:
+        yield from videos
+    elif any(Path(file).suffix.lower() in IMAGES for file in files):
+        yield argument
+    else:
+        raise JobError(f"{argument}: {'holds' if os.path.isdir(argument) else 'matches'} neither videos nor images")
+
+
+def tasks_for(sources: Sequence[str], output: Path, formats: Sequence[str]) -> list[Task]:
+    """Where each video's results go: into the folder `output`, unless it is the file for the one result that there is.
+
+    Raises
+    ------
+    JobError
+        If two results would be the same file, or one a file that is to be read.
+    """
+    if output.suffix and not output.is_dir():
+        (format,) = formats[:1]
+        wanted = Path(WRITERS[format].suffix).suffix
+        if len(formats) > 1 or not wanted:
+            raise JobError(f"-o {output}: {' and '.join(formats)} are many files, name a folder")
+        if len(sources) > 1:
+            raise JobError(f"-o {output}: {len(sources)} videos do not go into one file, name a folder")
+        if output.suffix.lower() != wanted:
+            raise JobError(f"-o {output}: {format} is a {wanted} file, name one that ends so, or a folder")
+        tasks = [Task(sources[0], {format: output})]
+    else:
+        names = {source: video_name(source) for source in sources}
+        tasks = [
+            Task(source, {format: output / f"{names[source]}{WRITERS[format].suffix}" for format in formats})
+            for source in sources
+        ]
+    seen: set[Path] = set()
+    read = {Path(source).resolve() for source in sources if source != STDIN and not is_url(source)}
+    for target in (target for task in tasks for target in task.targets.values()):
+        if target in seen:
+            raise JobError(f"{target} would be the result of several videos: give them different names")
+        if target.resolve() in read:
+            raise JobError(f"-o {output}: {target} is a video to read")
+        seen.add(target)
+    return tasks
+
+
+class Job:
+    """The log of a job; a context manager that lets go of it at the end, and removes it if all is done.
+
+    Parameters
+    ----------
+    path
+        The log.
+    settings
+        All that the results depend on.
+    decided
+        What was settled for the whole job when it began, such as the size of chunks; kept when it is gone on with.
+    anew
+        Whether to begin again if the log is of a job with other settings.
+
+    Attributes
+    ----------
+    decided
+        As at the job's beginning.
+    begun, done
+        Videos whose results were begun or done by this job, now or before it was stopped.
+
+    Raises
+    ------
+    JobError
+        If another process works on the job, or the log is of a job with other settings.
+    OSError
+        If the log cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, settings: Mapping[str, Any], decided: Mapping[str, Any], *, anew: bool = False
+    ) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+        self._file: IO[str] = path.open("a+", encoding="utf-8")
+        try:
+            self._lock()
+            self._file.seek(0)
+            entries = list(_entries(self._file))
+            # Through JSON, so that what is compared has been there and back.
+            begin = json.loads(json.dumps({"settings": settings, "decided": decided}))
+            before = entries[0] if entries and "settings" in entries[0] else None
+            if before is not None and before["settings"] != begin["settings"] and not anew:
+                raise JobError(_differences(path, before["settings"], begin["settings"]))
+            kept = entries[1:] if before is not None and before["settings"] == begin["settings"] else []
+            self.begun: set[str] = {entry["begun"] for entry in kept if "begun" in entry}
+            self.done: set[str] = {entry["done"] for entry in kept if "done" in entry}
+            self.decided: dict[str, Any] = before["decided"] if before is not None and kept else begin["decided"]
+            self._file.truncate(0)  # a line cut short by a power cut goes
+            for entry in ({**begin, "decided": self.decided}, *kept):
+                self._write(entry)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def begin(self, source: str) -> None:
+        """A video's results are begun: what is there of them from now on is this job's."""
+        self.begun.add(source)
+        self._write({"begun": source})
+
+    def finish(self, source: str) -> None:
+        """A video is done, its results are there."""
+        self.done.add(source)
+        self._write({"done": source})
+
+    def remove(self) -> None:
+        """The job is done: nothing is left of the log."""
+        self.path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise JobError(
+                    f"{self.path.parent}: another run is writing here; wait for it, or name another folder"
+                ) from None
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # network file systems may have no locks
+                raise
+
+    def _write(self, entry: Mapping[str, Any]) -> None:
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def _entries(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The log's lines, up to one that is damaged."""
+    for line in lines:
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return
+        if not isinstance(entry, dict):
+            return
+        yield entry
+
+
+def _differences(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    names = [name for name in now if before.get(name) != now[name]]
+    changes = ", ".join(f"{name} {_brief(before.get(name))}, now {_brief(now[name])}" for name in names)
+    return (
+        f"{path.parent}: holds a job that was stopped, with other settings ({changes}): give the same command to go on, "
+        "--overwrite to begin anew, or another folder"
+    )
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def clear(task: Task, maps: bool = True) -> None:
+    """Removes hidden files that a killed run has left beside a task's results, and `maps` that stand in its folder."""
+    for target in task.targets.values():
+        for remains in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
+            remains.unlink(missing_ok=True)
+        if target.is_dir():
+            old = (file for file in target.glob("*.png") if maps and file.stem.isdecimal())
+            for file in [*target.glob(".*.part"), *old]:
+                file.unlink(missing_ok=True)
+
+
+def first_line(error: BaseException) -> str:
+    """An error in one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
