@@ -33,12 +33,11 @@ from net.layouts import (
     write_hollywood2,
     write_ucfsports,
 )
-from tased_net import cli
+from tased_net import Predictor, TASEDNet, cli
 from tased_net.data import Clips, DataError, Place, Split, Video, open_dataset
 from tased_net.data.clips import resized_density, resized_fixations, resized_frame
 from tased_net.data.listing import list_folder, series
 from tased_net.data.problems import natural
-from tased_net.predictor import _resized
 from tased_net.video import PyAVReader
 
 
@@ -564,13 +563,13 @@ def split(tmp_path: Path) -> Split:
 
 
 def test_a_clip_is_what_the_network_sees_in_prediction(split: Split) -> None:
-    clips = Clips(split, 8, (24, 40))
-    clip = clips.clip(1, 5).clip
-    assert (clip.shape, clip.dtype) == ((3, 8, 24, 40), torch.float32)
-    for step in range(8):
-        seen = _resized(picture(2, 5 + step), (24, 40)).permute(2, 0, 1)
-        assert torch.equal(clip[:, step], seen)
-    assert torch.equal(resized_frame(picture(2, 5), (50, 91)), _resized(picture(2, 5), (50, 91)).permute(2, 0, 1))
+    net = TASEDNet(clip_length=8, width=0.02)
+    for size in ((24, 40), (50, 91)):
+        predictor = Predictor(net, size=size)
+        clip = Clips(split, 8, size).clip(1, 5).clip
+        assert (clip.shape, clip.dtype) == ((3, 8, *size), torch.float32)
+        for step in range(8):
+            assert torch.equal(clip[:, step], predictor.prepared(picture(2, 5 + step)).permute(2, 0, 1))
 
 
 def test_the_truth_is_that_of_the_last_frames(split: Split) -> None:

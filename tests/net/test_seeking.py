@@ -262,7 +262,12 @@ def test_an_open_file_is_closed_with_its_last_use(made: Any) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(None, "no such file"), (b"", "not a video"), (b"RIFF" + bytes(60), "not a video"), (b"text", "not a video")],
+    [
+        (None, "no such file or directory"),
+        (b"", "not a video"),
+        (b"RIFF" + bytes(60), "not a video"),
+        (b"text", "not a video"),
+    ],
 )
 def test_what_is_no_video_is_refused(tmp_path: Path, content: bytes | None, message: str) -> None:
     file = tmp_path / "a.avi"

@@ -248,9 +248,7 @@ def open_file(path: str) -> VideoFile:
     try:
         status = os.stat(path)
     except OSError as error:
-        raise DataError(
-            f"{path}: no such file" if isinstance(error, FileNotFoundError) else f"{path}: {error}"
-        ) from error
+        raise DataError(f"{path}: {(error.strerror or 'cannot be opened').lower()}") from error
     path = os.path.abspath(path)
     version = [status.st_size, status.st_mtime_ns]
     index = _from_entry(cached(_FORMAT, path), version)
@@ -283,9 +281,9 @@ def _indexed(path: str) -> VideoIndex:
         if container.format.name == "avi":  # whose duration is estimated from what is there
             announced = max(announced, stream.frames / rate)
         whole = len(packets) >= stream.frames > 0 or end > announced - 1  # a second's grace: headers round
-        by_time = stream.codec_context.name != "vp8" and not (  # which has packets that show no frame
-            container.format.name == "avi" and stream.codec_context.has_b_frames
-        )
+        # VP8 has packets that show no frame, and AVI no times of frames that are not in order.
+        avi_with_b_frames = container.format.name == "avi" and stream.codec_context.has_b_frames
+        by_time = stream.codec_context.name != "vp8" and not avi_with_b_frames
     order = _order_by_time(path, packets) if by_time else None
     if order is None:
         order = _order_by_decoding(path)
