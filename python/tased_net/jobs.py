@@ -159,20 +159,20 @@ class Job:
         self._file: IO[str] = path.open("a+", encoding="utf-8")
         try:
             self._lock()
-            self._file.seek(0)
-            entries = list(_entries(self._file))
+            entries, whole = _entries(self._file)
             # Through JSON, so that what is compared has been there and back.
             begin = json.loads(json.dumps({"settings": settings, "decided": decided}))
-            before = entries[0] if entries and "settings" in entries[0] else None
+            before = entries[0] if entries and entries[0].keys() == begin.keys() else None
             if before is not None and before["settings"] != begin["settings"] and not anew:
                 raise JobError(_differences(path, before["settings"], begin["settings"]))
-            kept = entries[1:] if before is not None and before["settings"] == begin["settings"] else []
-            self.begun: set[str] = {entry["begun"] for entry in kept if "begun" in entry}
-            self.done: set[str] = {entry["done"] for entry in kept if "done" in entry}
-            self.decided: dict[str, Any] = before["decided"] if before is not None and kept else begin["decided"]
-            self._file.truncate(0)  # a line cut short by a power cut goes
-            for entry in ({**begin, "decided": self.decided}, *kept):
-                self._write(entry)
+            going_on = before is not None and before["settings"] == begin["settings"]
+            self._file.truncate(whole if going_on else 0)  # a line cut short by a power cut goes, and no other
+            if not going_on:
+                entries = [begin]
+                self._write(begin)
+            self.begun: set[str] = {entry["begun"] for entry in entries if "begun" in entry}
+            self.done: set[str] = {entry["done"] for entry in entries if "done" in entry}
+            self.decided: dict[str, Any] = entries[0]["decided"]
         except BaseException:
             self._file.close()
             raise
@@ -214,16 +214,20 @@ class Job:
         os.fsync(self._file.fileno())
 
 
-def _entries(lines: Iterable[str]) -> Iterator[dict[str, Any]]:
-    """The log's lines, up to one that is damaged."""
-    for line in lines:
+def _entries(log: IO[str]) -> tuple[list[dict[str, Any]], int]:
+    """The log's entries up to the first line that is damaged, and the bytes that they take."""
+    log.seek(0)
+    entries, whole = [], 0
+    for line in log.buffer:  # type: ignore[attr-defined]
         try:
             entry = json.loads(line)
         except ValueError:
-            return
-        if not isinstance(entry, dict):
-            return
-        yield entry
+            break
+        if not isinstance(entry, dict) or not line.endswith(b"\n"):
+            break
+        entries.append(entry)
+        whole += len(line)
+    return entries, whole
 
 
 def _differences(path: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -239,8 +240,6 @@ def _begin(task: Task, job: Job, overwrite: bool) -> None:
             raise FileExistsError(f"{taken[0]} is there already: give --overwrite to replace it")
         clear(task)
         job.begin(task.source)
-    else:
-        clear(task, maps=False)
 
 
 def _cluster(
@@ -265,7 +264,7 @@ def _cluster(
             else:
                 yield task, None
 
-    return on_ray(begun(), lambda: Worker(options, worker.style, job.decided), address or None)
+    return on_ray(begun(), partial(Worker, options, worker.style, job.decided), address or None)
 
 
 class Worker:
@@ -328,7 +327,8 @@ class Worker:
             return None
 
     def __call__(self, task: Task, tick: Callable[[int], object] = lambda count: None) -> int:
-        """Predicts a video; returns its number of frames."""
+        """Predicts a video, from where it was left; returns its number of frames."""
+        clear(task, maps=False)
         return render_video(
             self.predictor,
             task.source,
