@@ -15,7 +15,7 @@ from tased_net.data import Clips, Place, open_dataset
 from tased_net.recipes import Recipe
 from tased_net.s3d import batch_norm
 from tased_net.tased import TASEDNet
-from tased_net.train.draws import Draws, FixedDraws, layer_seed, uniform_places
+from tased_net.train.draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
 from tased_net.train.folder import RunFolder
 from tased_net.train.loading import StepKeys
 from tased_net.train.optimise import Rates, optimiser_of
@@ -26,7 +26,7 @@ from tased_net.train.statistics import RunningStatistics
 
 
 def test_a_draw_depends_on_seed_step_and_number_alone() -> None:
-    starts = [5, 1, 30, 7]
+    starts = [range(5), range(1), range(30), range(7)]
     forwards = [Draws(starts, 4, 3).place(step, index) for step in range(1, 9) for index in range(4)]
     draws = Draws(starts, 4, 3)
     backwards = [draws.place(step, index) for step in range(8, 0, -1) for index in range(3, -1, -1)]
@@ -36,7 +36,7 @@ def test_a_draw_depends_on_seed_step_and_number_alone() -> None:
 
 
 def test_every_video_comes_once_before_any_comes_again_in_ever_new_orders() -> None:
-    draws = Draws([3] * 7, 5, 0)
+    draws = Draws([range(3)] * 7, 5, 0)
     videos = [draws.place(1 + number // 5, number % 5).video for number in range(70)]
     rounds = [tuple(videos[begin : begin + 7]) for begin in range(0, 70, 7)]
     assert all(sorted(round_) == list(range(7)) for round_ in rounds)
@@ -44,14 +44,14 @@ def test_every_video_comes_once_before_any_comes_again_in_ever_new_orders() -> N
 
 
 def test_starts_and_flips_are_even() -> None:
-    draws = Draws([4], 1, 1)
+    draws = Draws([range(4)], 1, 1)
     counts = Counter(draws.place(step, 0) for step in range(1, 4001))
     assert len(counts) == 8
     assert all(abs(count - 500) < 5 * math.sqrt(500) for count in counts.values())
 
 
 def test_a_further_attempt_is_another_clip_of_any_video() -> None:
-    draws = Draws([100] * 10, 2, 0)
+    draws = Draws([range(100)] * 10, 2, 0)
     places = [draws.place(3, 1, attempt) for attempt in range(20)]
     assert len(set(places)) == 20
     assert len({place.video for place in places}) > 5
@@ -70,11 +70,24 @@ def test_seeds_of_layers_differ_by_step_and_turn() -> None:
     assert all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_uniform_places_are_spread_over_all_clips(tmp_path: Path) -> None:
-    clips = Clips(open_dataset(write_dhf1k(tmp_path, {1: 12, 2: 3, 3: 10}), "dhf1k"), 8, (32, 48))
-    assert len(clips) == 5 + 1 + 3
-    assert uniform_places(clips, 3) == [Place(0, 1), Place(0, 4), Place(2, 1)]
-    assert uniform_places(clips, 99) == [clips.place(number) for number in range(9)]
+def test_uniform_places_are_spread_over_all_clips() -> None:
+    starts = [range(5), range(1), [], [0, 4, 6]]
+    assert uniform_places(starts, 3) == [Place(0, 1), Place(0, 4), Place(3, 4)]
+    every = [*(Place(0, first) for first in range(5)), Place(1, 0), Place(3, 0), Place(3, 4), Place(3, 6)]
+    assert uniform_places(starts, 99) == every
+    assert uniform_places([[]], 3) == []
+
+
+def test_clips_that_lack_their_truth_are_not_drawn(tmp_path: Path) -> None:
+    write_dhf1k(tmp_path, {1: 12, 2: 3, 3: 12, 4: 5})
+    for video, frame in ((1, 9), (1, 11), (2, 1), (4, 3)):
+        (tmp_path / "annotation" / f"{video:04d}" / "maps" / f"{frame:04d}.png").unlink()
+    for maps, expected in ((1, [[0, 2, 4], [0], range(5), []]), (2, [[0], [], range(5), []])):
+        clips = Clips(open_dataset(tmp_path, "dhf1k"), 8, (32, 48), maps=maps)
+        assert usable_starts(clips) == expected
+        assert all(clips[place].density.amax() > 0 for place in uniform_places(expected, 9))
+    draws = Draws([[], range(3), []], 2, 0)
+    assert {draws.place(step, index).video for step in range(1, 5) for index in range(2)} == {1}
 
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 5])

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..data import DataError, Split, open_dataset
+from ..data import DataError, Scan, Split
 from ..recipes import Recipe, RecipeError
 from .folder import TrainingError
 
 HELD_OUT = 10  # one video in so many is kept for validation where a data set has no split for it
 
 
-def open_splits(recipe: Recipe, tell: Callable[[str], None]) -> tuple[Split, Split]:
+def open_splits(recipe: Recipe, tell: Callable[[str], None], progress: bool) -> tuple[Split, Split]:
     """The videos to train on and those to validate on, all with density maps.
 
-    Without a word in the recipe they are the data set's splits "train" and "val". What has no "train" is trained on whole; where
+    Without a word in the recipe they are the data set's splits "train" and "val". What has no splits is trained on whole; where
     there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out.
 
     Raises
@@ -29,36 +29,26 @@ def open_splits(recipe: Recipe, tell: Callable[[str], None]) -> tuple[Split, Spl
         missing = " and ".join(name for name in ("data", "dataset") if getattr(recipe, name) is None)
         raise RecipeError(f"nothing to train on: give {missing}, on the command line or in the recipe")
     try:
-        training = _split(recipe, recipe.train_split, "train") or open_dataset(recipe.data, recipe.dataset)
-        validation = _split(recipe, recipe.validation_split, "val")
+        scan = Scan(recipe.data, recipe.dataset)
+        usual = "train" if scan.splits else None  # what has no splits is trained on whole
+        training = scan.open(recipe.train_split or usual, progress=progress)
+        _check(training, recipe, tell)
+        stated = recipe.validation_split or ("val" if "val" in scan.splits else None)
+        if stated is None:
+            return _held_out(training, tell)
+        validation = scan.open(stated, progress=progress)
+        _check(validation, recipe, tell)
     except DataError as error:
         raise TrainingError(str(error)) from error
-    training = _with_truth(training, recipe, tell)
-    if validation is None:
-        return _held_out(training, tell)
-    return training, _with_truth(validation, recipe, tell)
+    return training, validation
 
 
-def _split(recipe: Recipe, stated: str | None, usual: str) -> Split | None:
-    """The split that the recipe states, or the usual one if the data set has it."""
-    assert recipe.data is not None
-    assert recipe.dataset is not None
-    try:
-        return open_dataset(recipe.data, recipe.dataset, stated or usual)
-    except DataError:
-        if stated is not None:
-            raise
-        return None
-
-
-def _with_truth(split: Split, recipe: Recipe, tell: Callable[[str], None]) -> Split:
+def _check(split: Split, recipe: Recipe, tell: Callable[[str], None]) -> None:
     name = f"{recipe.data}, {split.split or 'all videos'}"
-    videos = [video for video in split.videos if video.maps is not None]
     for problem in split.problems:
         tell(f"{name}: {problem}")
-    if not videos:
+    if not any(video.maps is not None for video in split.videos):  # of a split, all have maps or none
         raise TrainingError(f"{name}: no video has both frames and density maps; docs/data.md shows the layouts")
-    return replace(split, videos=videos)
 
 
 def _held_out(split: Split, tell: Callable[[str], None]) -> tuple[Split, Split]:

@@ -24,25 +24,26 @@ class Draws:
     Parameters
     ----------
     starts
-        How many clips each video has.
+        The first frames of each video's clips, see `usable_starts`; videos without any are left out.
     clips_per_step
         How many clips a step has.
     seed
         Of all draws.
     """
 
-    def __init__(self, starts: Sequence[int], clips_per_step: int, seed: int) -> None:
-        self.starts, self.clips_per_step, self.seed = starts, clips_per_step, seed
+    def __init__(self, starts: Sequence[Sequence[int]], clips_per_step: int, seed: int) -> None:
+        self.videos = [(video, firsts) for video, firsts in enumerate(starts) if firsts]
+        self.clips_per_step, self.seed = clips_per_step, seed
 
     def place(self, step: int, index: int, attempt: int = 0) -> Place:
         """The clip of a step, from 1, by its number, from 0; other attempts give other clips, of any video."""
         video, start, flip = (int(value) for value in _numbers(self.seed, _CLIPS, (attempt, index, step), 3))
-        chosen = self._turn(step, index) if attempt == 0 else _below(len(self.starts), video)
-        return Place(chosen, _below(self.starts[chosen], start), bool(flip & 1))
+        number, firsts = self.videos[self._turn(step, index) if attempt == 0 else _below(len(self.videos), video)]
+        return Place(number, firsts[_below(len(firsts), start)], bool(flip & 1))
 
     def _turn(self, step: int, index: int) -> int:
-        round_, position = divmod((step - 1) * self.clips_per_step + index, len(self.starts))
-        return int(_order(self.seed, round_, len(self.starts))[position])
+        round_, position = divmod((step - 1) * self.clips_per_step + index, len(self.videos))
+        return int(_order(self.seed, round_, len(self.videos))[position])
 
 
 class FixedDraws:
@@ -50,17 +51,35 @@ class FixedDraws:
 
     def __init__(self, places: Sequence[Place], clips_per_step: int, seed: int) -> None:
         self.places = places
-        self._draws = Draws([1] * len(places), clips_per_step, seed)
+        self._draws = Draws([range(1)] * len(places), clips_per_step, seed)
 
     def place(self, step: int, index: int, attempt: int = 0) -> Place:
         """As of `Draws`."""
         return self.places[self._draws.place(step, index, attempt).video]
 
 
-def uniform_places(clips: Clips, count: int) -> list[Place]:
+def usable_starts(clips: Clips) -> list[Sequence[int]]:
+    """The first frames of each video's clips, without clips that lack a part of their truth."""
+    return [_usable_starts(clips, video) for video in range(len(clips.split.videos))]
+
+
+def _usable_starts(clips: Clips, video: int) -> Sequence[int]:
+    source, firsts = clips.split.videos[video], range(clips.starts(video))
+    if not source.gaps:
+        return firsts
+    gaps, last = set(source.gaps), clips.clip_length - 1
+    return [
+        first
+        for first in firsts
+        if not any((first + last - back) % source.length in gaps for back in range(clips.maps))
+    ]
+
+
+def uniform_places(starts: Sequence[Sequence[int]], count: int) -> list[Place]:
     """`count` clips, spread evenly over all; all of them if there are no more."""
-    count = min(count, len(clips))
-    return [clips.place((2 * number + 1) * len(clips) // (2 * count)) for number in range(count)]
+    places = [(video, first) for video, firsts in enumerate(starts) for first in firsts]
+    count = min(count, len(places))
+    return [Place(*places[(2 * number + 1) * len(places) // (2 * count)]) for number in range(count)]
 
 
 def layer_seed(seed: int, step: int, turn: int) -> int:

@@ -23,7 +23,7 @@ from ..recipes import Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
 from ..weights import architecture, load_weights, read_weights
 from .datasets import open_splits
-from .draws import Draws, FixedDraws, layer_seed, uniform_places
+from .draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
 from .folder import COLUMNS, Row, RunFolder, State, TrainingError
 from .interrupts import Interrupt, interrupts
 from .loading import ATTEMPTS, Batch, StepKeys, TrainingClips, ValidationClips, training_batches, validation_batches
@@ -182,19 +182,18 @@ class Trainer:
 
     def _open_data(self) -> None:
         recipe = self.recipe
-        training, validation = open_splits(recipe, self.tell)
         clips, validated = (
             Clips(split, self.net.clip_length, recipe.height_width, maps=self.net.maps)
-            for split in (training, validation)
+            for split in open_splits(recipe, self.tell, self.progress)
         )
-        per_step = recipe.batch * recipe.accumulate
-        places = uniform_places(validated, recipe.validation_clips)
-        draws: Draws | FixedDraws
+        per_step, starts = recipe.batch * recipe.accumulate, usable_starts(clips)
+        draws: Draws | FixedDraws = Draws(starts, per_step, recipe.seed)
+        places = uniform_places(usable_starts(validated), recipe.validation_clips)
         if recipe.overfit:
-            validated, places = clips, uniform_places(clips, recipe.overfit)
+            validated, places = clips, uniform_places(starts, recipe.overfit)
             draws = FixedDraws(places, per_step, recipe.seed)
-        else:
-            draws = Draws([clips.starts(video) for video in range(len(training.videos))], per_step, recipe.seed)
+        if not any(starts) or not places:
+            raise TrainingError(f"{recipe.data}: no clip of {self.net.clip_length} frames has its last map")
         self.clips, self.places = TrainingClips(clips, draws), places
         self.validation = validation_batches(
             ValidationClips(validated, places),
