@@ -152,24 +152,15 @@ class Trainer:
         tell: Tell,
         progress: bool,
     ) -> None:
-        if processes.count > recipe.accumulate:
-            raise RecipeError(
-                f"{processes.count} processes share the {recipe.accumulate} batches of a step: "
-                f"give --accumulate {processes.count} or more"
-            )
-        self.folder, self.processes, self.interrupt, self.tell, self.progress = (
-            folder,
-            processes,
-            interrupt,
-            tell,
-            progress,
-        )
+        self.folder, self.processes, self.interrupt = folder, processes, interrupt
+        self.tell, self.progress = tell, progress
         try:
             self.device = local_device(device)
         except ValueError as error:
             raise RecipeError(f"--device {error}") from error
         self.net = _network(recipe, state, tell)
         self.recipe = dataclasses.replace(recipe, **architecture(self.net.options))
+        _refuse_what_cannot_be(self.recipe, self.device, processes)
         self._open_data()
         self._build(state)
         if processes.first:
@@ -210,19 +201,7 @@ class Trainer:
         self.dtype, self.autocast = PRECISIONS[recipe.precision]
         self.net.to(self.device, self.dtype).to(memory_format=torch.channels_last_3d).train()
         if recipe.sync_bn:
-            if self.device.type != "cuda" or recipe.accumulate % processes.count:
-                raise RecipeError(
-                    "sync_bn needs GPUs that share the batches of a step evenly: "
-                    f"{processes.count} processes on {self.device.type}, accumulate = {recipe.accumulate}"
-                )
             self.net = nn.SyncBatchNorm.convert_sync_batchnorm(self.net)
-        if recipe.compile and recipe.checkpoint:
-            raise RecipeError("compile and checkpoint do not go together: leave out one")
-        if self.device.type == "cpu" and self.autocast is torch.bfloat16 and self.net.clip_length in TWO_FRAMES:
-            raise RecipeError(
-                f"bfloat16 on a CPU goes wrong with clips of {self.net.clip_length} frames: PyTorch's gradient of a convolution "
-                "over two frames reads memory that holds nothing (seen in 2.14); take float32 or float16, or 24 frames or more"
-            )
         self.average = MovingAverage(self.net, recipe.ema) if recipe.ema else None
         self.optimiser = optimiser_of(self.net, recipe)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.autocast is torch.float16)
@@ -447,6 +426,26 @@ class Trainer:
         self.statistics.release()
         if self.board is not None:
             self.board.close()
+
+
+def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Processes) -> None:
+    if processes.count > recipe.accumulate:
+        raise RecipeError(
+            f"{processes.count} processes share the {recipe.accumulate} batches of a step: "
+            f"give --accumulate {processes.count} or more"
+        )
+    if recipe.sync_bn and (device.type != "cuda" or recipe.accumulate % processes.count):
+        raise RecipeError(
+            "sync_bn needs GPUs that share the batches of a step evenly: "
+            f"{processes.count} processes on {device.type}, accumulate = {recipe.accumulate}"
+        )
+    if recipe.compile and recipe.checkpoint:
+        raise RecipeError("compile and checkpoint do not go together: leave out one")
+    if device.type == "cpu" and recipe.precision == "bfloat16" and recipe.clip_length in TWO_FRAMES:
+        raise RecipeError(
+            f"bfloat16 on a CPU goes wrong with clips of {recipe.clip_length} frames: PyTorch's gradient of a convolution over "
+            "two frames reads memory that holds nothing (seen in 2.14); take float32 or float16, or 24 frames or more"
+        )
 
 
 def _network(recipe: Recipe, state: State | None, tell: Tell) -> TASEDNet:
