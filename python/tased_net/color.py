@@ -13,7 +13,7 @@ from typing import Any
 import av
 import numpy as np
 import torch
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, ColorTrc
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -22,7 +22,8 @@ from .frames import RGB
 PEAK, WHITE = 1000.0, 203.0  # cd/m² of the HDR display that is assumed, and of what becomes SDR's white
 SDR_GAMMA = 2.4  # ITU-R BT.1886
 
-UNSPECIFIED = 2  # matrix, ISO/IEC 23091-2
+BT709, BT601, BT2020 = 1, 5, 9  # matrices, by their numbers in ISO/IEC 23091-2
+MATRICES = (0, 1, 4, 5, 6, 7, 9)  # that swscale knows
 HDR = (ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67)
 WIDE = (ColorPrimaries.BT2020, ColorPrimaries.SMPTE432)
 
@@ -42,7 +43,7 @@ STEPS = 2**12  # of the tables; codes of 16 bits are cut to it, light is taken t
 def to_rgb(frame: av.VideoFrame, width: int, height: int) -> RGB:
     """The frame as uint8 RGB (height, width, 3).
 
-    A matrix that is not stated is BT.709's in frames of HD size and BT.601's in smaller ones, as players take it. What
+    A matrix that is not stated, or none that is known, is BT.709's in frames of HD size and BT.601's in smaller ones, as players take it. What
     is transparent lies over black.
 
     Raises
@@ -50,10 +51,12 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int) -> RGB:
     av.error.FFmpegError
         If swscale does not know the frame's format.
     """
-    source: dict[str, Any] = {"width": width, "height": height, "src_colorspace": _matrix(frame)}
+    transfer, primaries = frame.color_trc, frame.color_primaries
+    frame.colorspace = _matrix(frame)
+    frame.color_trc, frame.color_primaries = ColorTrc.UNSPECIFIED, ColorPrimaries.UNSPECIFIED  # or swscale refuses some
+    source: dict[str, Any] = {"width": width, "height": height}
     if frame.format.name.startswith("yuvj"):
         source["src_color_range"] = ColorRange.JPEG
-    transfer, primaries = frame.color_trc, frame.color_primaries
     if transfer in HDR or primaries in WIDE:
         codes = frame.to_ndarray(format="rgb48le", **source)
         return _displayed(codes, transfer, primaries if primaries in WIDE else ColorPrimaries.BT2020)
@@ -63,12 +66,12 @@ def to_rgb(frame: av.VideoFrame, width: int, height: int) -> RGB:
     return frame.to_ndarray(format="rgb24", **source).astype(np.uint8, copy=False)
 
 
-def _matrix(frame: av.VideoFrame) -> int | None:
-    if frame.colorspace != UNSPECIFIED or frame.format.is_rgb:
-        return None  # the frame's own
+def _matrix(frame: av.VideoFrame) -> int:
+    if frame.colorspace in MATRICES or frame.format.is_rgb:
+        return frame.colorspace
     if frame.color_trc in HDR:
-        return Colorspace.BT2020
-    return Colorspace.ITU709 if frame.width >= 1280 or frame.height > 576 else Colorspace.ITU601
+        return BT2020
+    return BT709 if frame.width >= 1280 or frame.height > 576 else BT601
 
 
 def _displayed(codes: NDArray[Any], transfer: int, primaries: int) -> RGB:

@@ -42,13 +42,14 @@ def overlay(image: RGB, saliency: Map, alpha: float = ALPHA, colormap: str = COL
     """
     levels = _levels(saliency, image.shape[:2])
     opacity = np.linspace(0, alpha, 256, dtype=np.float32)[:, None]
-    colours = _palette(colormap) * opacity
-    return (image * (1 - opacity)[levels] + colours[levels] + 0.5).astype(np.uint8)
+    result = np.take(_palette(colormap) * opacity + np.float32(0.5), levels, axis=0)  # half a step, to round
+    result += image * np.take(1 - opacity, levels, axis=0)
+    return result.astype(np.uint8)
 
 
 def heat(saliency: Map, size: tuple[int, int], colormap: str = COLORMAP) -> RGB:
     """The map (h, w) in colours, stretched to `size`: uint8 RGB (H, W, 3)."""
-    return _palette(colormap)[_levels(saliency, size)]
+    return np.take(_palette(colormap), _levels(saliency, size), axis=0)
 
 
 def reduced(image: RGB, max_width: int, pixel_aspect: Fraction = Fraction(1)) -> RGB:

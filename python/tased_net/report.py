@@ -122,16 +122,16 @@ class ReportWriter(FileWriter):
         times = [float(time - start) for time in self._times]
         duration = times[-1] + float(1 / self.video.rate)
         name = Path(self.video.source).name
-        page = Template(resources.files(__package__).joinpath("report.html").read_text("utf-8")).substitute(
-            title=html.escape(name),
-            subtitle=f"Where people look, as TASED-Net predicts it, over {len(times)} frames and {_clock(duration)}",
-            facts=_rows(self._all_facts(duration)),
-            strip=self._strip(start, duration),
-            plots=self._plots(times, duration),
-            data=self._data(times, duration),
-            video="$video",
-        )
-        before, after = page.split("$video", 1)
+        parts = {
+            "title": html.escape(name),
+            "subtitle": f"Where people look, as TASED-Net predicts it, over {len(times)} frames and {_clock(duration)}",
+            "facts": _rows(self._all_facts(duration)),
+            "strip": self._strip(start, duration),
+            "plots": self._plots(times, duration),
+            "data": self._data(times, duration),
+        }
+        page = resources.files(__package__).joinpath("report.html").read_text("utf-8")
+        before, after = (Template(half).substitute(parts) for half in page.split("$video"))
         with (
             self._path.open("w", encoding="ascii", errors="xmlcharrefreplace") as file,
             self._overlay.open("rb") as encoded,
@@ -210,7 +210,8 @@ def _clock(seconds: float) -> str:
 
 def _rows(facts: Mapping[str, str]) -> str:
     return "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{html.escape(str(value))}</td></tr>" for name, value in facts.items()
+        f"<tr><th>{html.escape(name[:1].upper() + name[1:])}</th><td>{html.escape(str(value))}</td></tr>"
+        for name, value in facts.items()
     )
 
 
@@ -264,8 +265,8 @@ def _plot(
     )
     return (
         f'<div class="plot"><div class="head"><h2>{title}</h2><p>{note}</p><div class="values">{now}</div></div>'
-        f'<svg viewBox="0 0 {VIEW[0]} {VIEW[1]}" data-range="{low:g} {high:g}" role="img" aria-label="{title} over time">'
-        f"{''.join(parts)}</svg></div>"
+        f'<div class="chart"><svg viewBox="0 0 {VIEW[0]} {VIEW[1]}" data-range="{low:g} {high:g}" role="img" aria-label="{title} over time">'
+        f"{''.join(parts)}</svg></div></div>"
     )
 
 

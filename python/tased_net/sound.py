@@ -12,21 +12,21 @@ import av
 import av.error
 
 from .frames import VideoWarning
+from .sources import TIMEOUT, shown_name
 
 # What players expect in an MP4 file, as FFmpeg names it; anything else becomes AAC.
 COPIED = frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "flac"})
 
 AAC_RATES = (96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
 AAC_FRAME = 1024  # samples
-TIMEOUT = 30.0  # seconds that a server may stay silent
 
 
 class Sound:
     """Adds a stream to `output` and fills it as far as the frames have come.
 
     Packets are copied as they are where MP4 carries their codec, and encoded to AAC otherwise; they are cut to the span of
-    the video, at the borders of packets (some 20 ms). A file without sound adds nothing; sound that is damaged ends
-    with a `VideoWarning`.
+    the video, at the borders of packets (some 20 ms). A file without sound adds nothing; sound that is damaged is
+    carried over as far as it goes, with a `VideoWarning` at its end.
 
     Parameters
     ----------
@@ -42,6 +42,7 @@ class Sound:
         self._source, self._output, self._start = source, output, start
         self._packets: Iterator[tuple[Fraction, av.Packet[Any]]] = iter(())
         self._next: tuple[Fraction, av.Packet[Any]] | None = None
+        self._damaged = False
         self._input = av.open(source, timeout=TIMEOUT)
         stream = self._input.streams.best("audio")
         if isinstance(stream, av.AudioStream):
@@ -57,14 +58,15 @@ class Sound:
 
     def close(self) -> None:
         self._input.close()
+        if self._damaged:
+            message = f"{shown_name(self._source)}: its sound is damaged, and only a part of it is carried over"
+            warnings.warn(message, VideoWarning, stacklevel=2)
 
     def _advance(self) -> None:
         try:
             self._next = next(self._packets, None)
         except (av.error.FFmpegError, EOFError):
-            self._next = None
-            message = f"{self._source}: its sound is damaged, and only a part of it is carried over"
-            warnings.warn(message, VideoWarning, stacklevel=2)
+            self._next, self._damaged = None, True
 
     def _copied(self, stream: av.AudioStream) -> Iterator[tuple[Fraction, av.Packet[Any]]]:
         target = self._output.add_stream_from_template(stream)
@@ -93,10 +95,19 @@ class Sound:
     def _resampled(self, stream: av.AudioStream, layout: str, rate: int) -> Iterator[av.AudioFrame | None]:
         """What is heard from the start on, in frames of AAC's length, and None to end the encoder's wait for more."""
         resampler = av.AudioResampler("fltp", layout, rate, AAC_FRAME)
-        for frame in chain(self._input.decode(stream), [None]):
+        for frame in chain(self._decoded(stream), [None]):
             for part in resampler.resample(frame):
                 base = Fraction(part.time_base or 1)
                 part.pts = (part.pts or 0) - round(self._start / base)
                 if part.pts * base > -Fraction(part.samples, rate):
                     yield part
         yield None
+
+    def _decoded(self, stream: av.AudioStream) -> Iterator[av.AudioFrame]:
+        for packet in self._input.demux(stream):
+            try:
+                frames = stream.decode(packet)
+            except (av.error.FFmpegError, EOFError):
+                self._damaged = True
+            else:
+                yield from frames

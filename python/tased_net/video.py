@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import warnings
@@ -15,7 +14,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import av
 import av.error
@@ -24,11 +22,13 @@ import numpy as np
 from .color import to_rgb
 from .frames import MAX_PIXELS, RGB, VideoError, VideoFrame, VideoInfo, VideoReader, VideoWarning
 from .images import RATE, SUFFIXES, ImagesReader, image_files
+from .sources import STDIN, TIMEOUT, is_pattern, is_url, shown_name, video_name
 from .writing import video_writer, whole_file, write_image
 
 __all__ = [
     "READERS",
     "RGB",
+    "STDIN",
     "ImagesReader",
     "PyAVReader",
     "SkvideoReader",
@@ -38,49 +38,13 @@ __all__ = [
     "VideoReader",
     "VideoWarning",
     "image_files",
+    "is_url",
     "open_video",
     "video_name",
     "video_writer",
     "whole_file",
     "write_image",
 ]
-
-STDIN = "-"
-TIMEOUT = 30.0  # seconds that a server may stay silent
-
-
-def is_url(source: str | os.PathLike[str]) -> bool:
-    """Whether FFmpeg is to open `source` by its protocol, such as http, https, rtsp or file."""
-    return isinstance(source, str) and re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source) is not None
-
-
-def video_name(source: str | os.PathLike[str]) -> str:
-    """A name for a video's results: of its file without the suffix, of its folder, of a URL's last part.
-
-    Examples
-    --------
-    >>> [video_name(source) for source in ("clips/street.mp4", "http://host/a%20b.mkv?key=1", "frames/img*.png", "-")]
-    ['street', 'a b', 'frames', 'stdin']
-    """
-    if source == STDIN:
-        return "stdin"
-    if is_url(source):
-        address = urlsplit(os.fspath(source))
-        path = Path(unquote(address.path))
-        return re.sub(r"[^\w .()+-]", "_", path.stem or address.hostname or address.scheme)
-    path = Path(source)
-    if path.is_dir():
-        return path.resolve().name
-    if _is_pattern(path):
-        fixed = path.parent
-        while _is_pattern(fixed):
-            fixed = fixed.parent
-        return fixed.resolve().name
-    return path.stem
-
-
-def _is_pattern(path: Path) -> bool:
-    return re.search(r"[*?\[]", os.fspath(path)) is not None and not path.exists()
 
 
 def open_video(source: str | os.PathLike[str], reader: str = "pyav", *, image_rate: Fraction = RATE) -> VideoReader:
@@ -105,23 +69,16 @@ def open_video(source: str | os.PathLike[str], reader: str = "pyav", *, image_ra
     """
     if reader not in READERS:
         raise ValueError(f"reader must be one of {', '.join(map(repr, READERS))}, got {reader!r}")
-    if source == STDIN or is_url(source):
+    if os.fspath(source) == STDIN or is_url(source):
         if reader != "pyav":
-            raise VideoError(f"{_shown(source)}: the {reader} reader opens files only, use the pyav reader")
+            raise VideoError(f"{shown_name(source)}: the {reader} reader opens files only, use the pyav reader")
         return PyAVReader(source)
     path = Path(source)
-    if path.is_dir() or _is_pattern(path) or path.suffix.lower() in SUFFIXES:
-        if not (path.exists() or _is_pattern(path)):
+    if path.is_dir() or is_pattern(path) or path.suffix.lower() in SUFFIXES:
+        if not (path.exists() or is_pattern(path)):
             raise VideoError(f"{source}: no such file")
         return ImagesReader(source, image_rate)
     return READERS[reader](source)
-
-
-def _shown(source: str | os.PathLike[str]) -> str:
-    """The source's name in messages: without a URL's user and password."""
-    if source == STDIN:
-        return "standard input"
-    return re.sub(r"(?<=://)[^/@]*@", "", os.fspath(source)) if is_url(source) else os.fspath(source)
 
 
 class PyAVReader(VideoReader):
@@ -139,7 +96,7 @@ class PyAVReader(VideoReader):
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.source = _shown(path)
+        self.source = shown_name(path)
         self._container = _opened(path, self.source)
         if not self._container.streams.video:
             self._container.close()
@@ -155,7 +112,7 @@ class PyAVReader(VideoReader):
         self._damaged = False
         self.expected_frames = self._stream.frames or self._frames_by_duration()
         # What has no end in sight may not begin at the same place when it is opened once more.
-        if self._container.streams.audio and path != STDIN and (self._container.duration or 0) > 0:
+        if self._container.streams.audio and os.fspath(path) != STDIN and (self._container.duration or 0) > 0:
             self.sound = os.fspath(path) if is_url(path) else os.path.abspath(path)
 
     def __iter__(self) -> Iterator[VideoFrame]:
@@ -209,8 +166,11 @@ class PyAVReader(VideoReader):
             self._damaged = True
             yield None
         start, duration = self._container.start_time or 0, self._container.duration or 0
-        announced = Fraction(start + duration, av.time_base) - 1  # a second's grace: headers round
-        self._damaged |= packets < self._stream.frames or end < announced
+        missing = Fraction(start + duration, av.time_base) - end
+        grace = (
+            2 / self.rate if packets < self._stream.frames else 1
+        )  # headers round, and AVI counts frames it leaves out
+        self._damaged |= missing > grace
 
     def close(self) -> None:
         self._container.close()
@@ -227,7 +187,7 @@ def _opened(source: str | os.PathLike[str], shown: str) -> av.container.InputCon
     """The container, or a sentence that says why there is none."""
     location = os.fspath(source)
     remote = is_url(source)
-    if source == STDIN:
+    if os.fspath(source) == STDIN:
         if sys.stdin is not None and sys.stdin.isatty():
             raise VideoError("- reads a video from standard input, but nothing is piped into it")
         location = "fd:"
@@ -246,7 +206,7 @@ def _opened(source: str | os.PathLike[str], shown: str) -> av.container.InputCon
         if remote and not isinstance(error, (av.error.InvalidDataError, EOFError)):
             reason = "no answer in time" if isinstance(error, av.error.ExitError) else error.strerror
             raise VideoError(f"{shown}: cannot be opened ({reason})") from error
-        if source == STDIN:
+        if os.fspath(source) == STDIN:
             message = "no video, or one that cannot be read as a stream (an MP4 file with its index at the end): name the file"
             raise VideoError(f"{shown}: {message}") from error
         raise VideoError(f"{shown}: not a video, or damaged at its beginning") from error

@@ -193,7 +193,7 @@ class PreviewWriter(FileWriter):
     def _finish(self) -> None:
         duration = min(float(self._last - self._first + 1 / self.video.rate), self.seconds)
         first, *rest = self._images(self._sample.kept)
-        delay = max(20, round(1000 * duration / (1 + len(rest))))
+        delay = 10 * max(2, round(100 * duration / (1 + len(rest))))  # in ms; GIF counts in hundredths of a second
         first.save(self._path, self.kind, save_all=True, append_images=rest, duration=delay, loop=0, quality=75)
 
     def _images(self, pictures: list[RGB]) -> list[Image.Image]:
@@ -210,7 +210,7 @@ class GifWriter(PreviewWriter):
     kind = "GIF"
 
     def _images(self, pictures: list[RGB]) -> list[Image.Image]:
-        some = Image.fromarray(np.concatenate([picture[::2, ::2] for picture in pictures[::4]]))
+        some = Image.fromarray(np.concatenate([picture[::4, ::4] for picture in pictures]))
         palette = some.quantize(256, Image.Quantize.FASTOCTREE)
         return [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in super()._images(pictures)]
 

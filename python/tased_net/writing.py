@@ -12,12 +12,14 @@ from pathlib import Path
 import av
 import av.error
 import numpy as np
+import torch
 from av.video.reformatter import Interpolation
 from numpy.typing import NDArray
 from PIL import Image
 
 from .frames import VideoFrame, VideoWarning
 from .sound import Sound
+from .sources import shown_name
 
 BT709, LIMITED_RANGE = 1, 1  # ISO/IEC 23091-2 code points
 LARGEST_TERM = 100_000  # of a rate or a time base: beyond it encoders and players lose their way
@@ -71,7 +73,7 @@ def video_writer(
     if time_base.denominator > LARGEST_TERM:
         time_base = Fraction(1, 90_000)
     with whole_file(path) as beside, av.open(os.fspath(beside), "w", "mp4", {"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality), **_repeatable()})
         codec = stream.codec_context
         codec.time_base, codec.pix_fmt = time_base, "yuv420p"
         codec.colorspace = codec.color_primaries = codec.color_trc = BT709
@@ -112,6 +114,14 @@ def video_writer(
                 heard.close()
 
 
+def _repeatable() -> dict[str, str]:
+    """Options with which the same frames give the same file, byte for byte.
+
+    With AVX-512, x264's look-ahead varies from run to run at widths that are no multiple of 128 (seen in build 165).
+    """
+    return {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
+
+
 def _fitted(width: int, height: int, max_width: int | None) -> tuple[int, int]:
     """The size, at most `max_width` wide and even."""
     if max_width is None or width <= max_width:
@@ -124,8 +134,8 @@ def _opened(sound: str | None, container: av.container.OutputContainer, start: F
         return None
     try:
         return Sound(sound, container, start)
-    except (av.error.FFmpegError, EOFError, OSError) as error:
-        warnings.warn(f"{sound}: its sound is left out ({error})", VideoWarning, stacklevel=2)
+    except (av.error.FFmpegError, OSError) as error:
+        warnings.warn(f"{shown_name(sound)}: its sound is left out ({error.strerror})", VideoWarning, stacklevel=2)
         return None
 
 

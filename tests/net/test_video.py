@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import functools
 import http.server
+import itertools
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 import wave
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import numpy as np
@@ -22,6 +23,7 @@ import pytest
 from PIL import Image
 
 from tased_net import video
+from tased_net.color import to_rgb
 from tased_net.video import (
     READERS,
     RGB,
@@ -222,30 +224,36 @@ def test_unknown_readers_are_refused() -> None:
         open_video("a.mp4", "cv2")
 
 
-def on_standard_input(stdin: Any) -> subprocess.CompletedProcess[str]:
-    code = "from tased_net.video import open_video; print(*(round((f.image.mean() - 30) / 4) for f in open_video('-')))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.run(
-        [sys.executable, "-c", code], stdin=stdin, capture_output=True, text=True, env=environment, check=False
-    )
+@contextmanager
+def standard_input(file: IO[bytes]) -> Iterator[None]:
+    """The file or pipe as this process's standard input."""
+    before = os.dup(0)
+    os.dup2(file.fileno(), 0)
+    try:
+        yield
+    finally:
+        os.dup2(before, 0)
+        os.close(before)
 
 
 def test_a_stream_comes_on_standard_input(tmp_path: Path) -> None:
     file = encode(tmp_path / "a.mkv", [numbered(i) for i in range(12)])
     with subprocess.Popen(["cat", str(file)], stdout=subprocess.PIPE) as cat:
-        assert on_standard_input(cat.stdout).stdout.split() == [str(i) for i in range(12)]
+        assert cat.stdout is not None
+        with standard_input(cat.stdout):
+            assert [round((frame.image.mean() - 30) / 4) for frame in read("-")] == list(range(12))
 
 
 def test_standard_input_may_be_a_file_whose_index_is_at_its_end(tmp_path: Path) -> None:
-    with encode(tmp_path / "a.mp4", [numbered(i) for i in range(5)]).open("rb") as file:
-        assert on_standard_input(file).stdout.split() == [str(i) for i in range(5)]
+    file = encode(tmp_path / "a.mp4", [numbered(i) for i in range(5)])
+    with file.open("rb") as content, standard_input(content):
+        assert len(read("-")) == 5
 
 
 def test_standard_input_without_a_video_is_refused_with_a_sentence() -> None:
-    assert (
-        "standard input: no video, or one that cannot be read as a stream"
-        in on_standard_input(subprocess.DEVNULL).stderr
-    )
+    message = "standard input: no video, or one that cannot be read as a stream .*: name the file"
+    with open(os.devnull, "rb") as nothing, standard_input(nothing), pytest.raises(VideoError, match=message):
+        read("-")
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -490,6 +498,19 @@ def test_wide_colours_come_to_bt709(tmp_path: Path, transfer: int) -> None:
     seen = centres(read(file)[0].image, 4)
     assert (seen[SIX[:4] == 0] <= 20).all()
     assert (seen[SIX[:4] == 1] >= 60).all()
+
+
+@pytest.mark.parametrize(
+    "pix_fmt", ["yuv420p", "yuv420p10le", "nv12", "gray", "rgb24", "bgra", "gbrp10le", "yuva420p", "ya8"]
+)
+def test_no_tags_however_odd_keep_a_frame_from_becoming_rgb(pix_fmt: str) -> None:
+    for matrix, transfer, primaries in itertools.product(
+        (0, 1, 2, 3, 8, 9, 10, 14, 17), (1, 2, 3, 16, 18), (1, 2, 3, 9, 12)
+    ):
+        frame = av.VideoFrame.from_ndarray(np.full((16, 16, 3), 120, np.uint8), "rgb24").reformat(format=pix_fmt)
+        frame.colorspace, frame.color_trc, frame.color_primaries = matrix, transfer, primaries
+        image = to_rgb(frame, 16, 16)
+        assert (image.dtype, image.shape) == (np.uint8, (16, 16, 3))
 
 
 def test_what_is_transparent_lies_over_black(tmp_path: Path) -> None:

@@ -1,0 +1,81 @@
+"""Work shared by worker processes, and by processes under torchrun, with results in the order of the jobs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+@contextmanager
+def processes() -> Iterator[tuple[int, int]]:
+    """Number of this process and how many there are; more than one under torchrun."""
+    distributed = torch.distributed.is_available()
+    ours = distributed and not torch.distributed.is_initialized() and torch.distributed.is_torchelastic_launched()
+    if ours:
+        torch.distributed.init_process_group("gloo")
+    try:
+        together = distributed and torch.distributed.is_initialized()
+        yield (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)
+    finally:
+        if ours:
+            torch.distributed.destroy_process_group()
+
+
+def gathered(value: Result, world: int) -> list[Result]:
+    """What all processes have, in each of them."""
+    if world == 1:
+        return [value]
+    parts: list[Any] = [None] * world
+    torch.distributed.all_gather_object(parts, value)
+    return parts
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def executor_of(workers: int) -> Iterator[Executor | None]:
+    """Worker processes, or None for none."""
+    if not workers:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
+    executor = ProcessPoolExecutor(workers, context, _prepare_worker)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
+    torch.set_num_threads(1)
+
+
+def ordered(
+    work: Callable[[Job], Result], jobs: Iterable[Job], executor: Executor | None, ahead: int
+) -> Iterator[Result]:
+    """Results in the order of their jobs, of which no more than `ahead` wait."""
+    if executor is None:
+        yield from map(work, jobs)
+        return
+    waiting: deque[Future[Result]] = deque()
+    for job in jobs:
+        waiting.append(executor.submit(work, job))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
