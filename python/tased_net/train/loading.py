@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
@@ -104,7 +105,7 @@ def _loader(
     return DataLoader(
         cast("Dataset[Batch]", clips),  # its items, once collated
         batch_sampler=keys,
-        num_workers=workers,
+        num_workers=min(workers, len(os.sched_getaffinity(0))),
         collate_fn=_batch,
         pin_memory=pin,
         worker_init_fn=_leave_signals_to_the_parent,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,10 +70,7 @@ def joined() -> Iterator[Processes]:
         return
     dist.init_process_group()  # gloo for tensors on the CPU, and NCCL where there is CUDA
     try:
-        with warnings.catch_warnings():
-            # Of 1x1x1 convolutions, whose gradients are stored as contiguous and as channels last at once.
-            warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
-            yield Processes(dist.get_rank(), dist.get_world_size())
+        yield Processes(dist.get_rank(), dist.get_world_size())
     finally:
         dist.destroy_process_group()
 

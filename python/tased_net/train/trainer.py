@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
@@ -100,7 +101,11 @@ def train(
     WeightsError
         If weights to begin with cannot be loaded.
     """
-    with joined() as processes, ExitStack() as stack:
+    with joined() as processes, warnings.catch_warnings(), ExitStack() as stack:
+        # Of 1x1x1 convolutions, whose gradients are stored as contiguous and as channels last at once.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        # PyTorch forks the processes that read clips; they compute nothing that threads of this one have locked.
+        warnings.filterwarnings("ignore", ".*use of fork", DeprecationWarning)
         folder = RunFolder(run)
         state = _state_of(folder, recipe, resume)
         if not processes.first:
@@ -280,11 +285,13 @@ class Trainer:
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
             group["lr"] = rate
         self.statistics.begin()
+        skipped = self.skipped
         try:
             loss = self._gradients(step, batches)
             norm = self._update(step)
         except TrainingError:
             self.statistics.cancel()
+            self.skipped = skipped
             self._save()
             raise
         finally:
@@ -301,9 +308,8 @@ class Trainer:
     def _gradients(self, step: int, batches: Iterator[Batch]) -> float:
         """Sums the gradients of a step's batches over all processes; returns the mean loss of its clips."""
         recipe, processes = self.recipe, self.processes
-        losses = torch.zeros(
-            recipe.batch * recipe.accumulate + 1, dtype=torch.float64
-        )  # of all clips; the last counts others
+        # Of all clips of the step; the last place counts those that could not be read.
+        losses = torch.zeros(recipe.batch * recipe.accumulate + 1, dtype=torch.float64)
         names: dict[int, str] = {}
         turns = range(processes.rank, recipe.accumulate, processes.count)
         for turn in turns:
@@ -352,9 +358,8 @@ class Trainer:
             raise self._not_finite(step, "the gradients' norm")
         if self.recipe.clip_gradient is not None:
             torch.nn.utils.clip_grads_with_norm_(parameters, self.recipe.clip_gradient, norm)
-        self.scaler.step(
-            self.optimiser
-        )  # which takes no step where float16's gradients overflowed, and lowers their scale
+        # Where float16's gradients have overflowed, no step is taken, and their scale is lowered.
+        self.scaler.step(self.optimiser)
         self.scaler.update()
         return norm.item()
 
