@@ -7,6 +7,7 @@ not make sense, 130 stopped by ctrl-C.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ COMMANDS = (predict, train, info, convert, data, synth, evaluate, compare, pack)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
+    # PyTorch takes maps from huge pages then: many fewer page faults, which else cost a third of the time.
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     parser = argparse.ArgumentParser(prog="tased", description="Video saliency with TASED-Net: where do people look?")
     parser.add_argument("--version", action="version", version=f"tased {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -11,7 +11,10 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
+from torch import Tensor
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -20,6 +23,32 @@ RGB = NDArray[np.uint8]  # (H, W, 3)
 
 # Frames above 8192x8192 are taken for damage or malice, and refused before memory is.
 MAX_PIXELS = 2**26
+
+
+def network_input(image: RGB, size: tuple[int, int]) -> Tensor:
+    """A frame as the network sees it, in training and in prediction.
+
+    Parameters
+    ----------
+    image
+        uint8 RGB (H, W, 3).
+    size
+        Height and width (h, w) to resize it to: bilinearly between pixel centres and without smoothing.
+
+    Returns
+    -------
+    Tensor
+        float32 (3, h, w), (2v - 255) / 255 of each value v.
+
+    Raises
+    ------
+    ValueError
+        If the frame is something else.
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"frames must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}")
+    frame = torch.from_numpy(image).permute(2, 0, 1)[None].float()
+    return F.interpolate(frame, size, mode="bilinear", align_corners=False)[0].mul_(2).sub_(255).div_(255)
 
 
 class VideoError(RuntimeError):

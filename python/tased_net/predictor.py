@@ -19,15 +19,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .frames import RGB, network_input
 from .memory import peak_bytes, used_bytes
 from .reuse import SharingRun, clips_of, padded
 from .sliding import Window, look_back, sliding_windows
 from .tased import MIN_SIDE, TASEDNet
-from .video import RGB, open_video
+from .video import open_video
 
 RawMap = NDArray[np.floating[Any]]  # (h, w), from 0 to 1
 
@@ -219,11 +219,7 @@ class Predictor:
         Tensor
             float32 (h, w, 3) from -1 to 1.
         """
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
-            raise ValueError(f"frames must be uint8 RGB (H, W, 3), got {frame.dtype} {frame.shape}")
-        image = torch.from_numpy(frame).permute(2, 0, 1)[None].float()
-        image = F.interpolate(image, self.size, mode="bilinear", align_corners=False)
-        return ((2 * image - 255) / 255)[0].permute(1, 2, 0).contiguous()
+        return network_input(frame, self.size).permute(1, 2, 0).contiguous()
 
     def most_frames(self, step: Fraction | int = 1) -> int:
         """How many frames it takes at most before their maps come."""

@@ -102,6 +102,9 @@ class PyAVReader(VideoReader):
             self._container.close()
             raise VideoError(f"{self.source}: holds no video stream")
         self._stream = self._container.streams.video[0]
+        if self._stream.codec_context is None:  # as PyAV has it, whatever its types say
+            self._container.close()
+            raise VideoError(f"{self.source}: is encoded in a way that FFmpeg does not know")
         if not (self._stream.width and self._stream.height):
             self._container.close()
             raise VideoError(f"{self.source}: announces no size of its frames, or an absurd one")
@@ -199,7 +202,7 @@ def _opened(source: str | os.PathLike[str], shown: str) -> av.container.InputCon
             raise VideoError(f"{shown}: no such file")
     try:
         limit = {"max_pixels": str(MAX_PIXELS)}  # FFmpeg leaves out a larger size
-        return av.open(location, options=limit, timeout=TIMEOUT if remote else None)
+        return av.open(location, options=limit, timeout=TIMEOUT if remote else None, metadata_errors="replace")
     except PermissionError:
         raise VideoError(f"{shown}: no permission to read it") from None
     except (av.error.FFmpegError, EOFError) as error:

@@ -35,9 +35,10 @@ from net.layouts import (
 )
 from tased_net import Predictor, TASEDNet, cli
 from tased_net.data import Clips, DataError, Place, Split, Video, open_dataset
-from tased_net.data.clips import resized_density, resized_fixations, resized_frame
+from tased_net.data.clips import resized_density, resized_fixations
 from tased_net.data.listing import list_folder, series
 from tased_net.data.problems import natural
+from tased_net.frames import network_input
 from tased_net.video import PyAVReader
 
 
@@ -584,7 +585,7 @@ def test_a_short_video_is_looped(split: Split) -> None:
     clips = Clips(split, 8, SIZE)
     sample = clips.clip(0, 1)
     for step in range(8):
-        assert torch.equal(sample.clip[:, step], resized_frame(picture(1, (1 + step) % 3), SIZE))
+        assert torch.equal(sample.clip[:, step], network_input(picture(1, (1 + step) % 3), SIZE))
     assert torch.equal(sample.fixations[0], torch.from_numpy(fixations(1, 8 % 3) > 0))
     assert [clips.starts(video) for video in (0, 1)] == [1, 13]
 

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..frames import RGB
+from ..frames import network_input
 from .errors import DataError
 from .truth import Density, Fixations
 from .videos import Split
@@ -113,7 +113,7 @@ class Clips(Dataset[Sample]):
         clip = torch.empty(3, self.clip_length, height, width)
         distinct = sorted(set(frames))
         for index, image in zip(distinct, source.images(distinct), strict=True):
-            resized = resized_frame(image, self.size)
+            resized = network_input(image, self.size)
             for place, frame in enumerate(frames):
                 if frame == index:
                     clip[:, place] = resized
@@ -133,13 +133,6 @@ class Clips(Dataset[Sample]):
 
 def _mirrored(sample: Sample) -> Sample:
     return Sample(sample.clip.flip(-1), sample.density.flip(-1), sample.fixations.flip(-1), sample.name)
-
-
-def resized_frame(image: RGB, size: tuple[int, int]) -> Tensor:
-    """A frame as the network is shown it in prediction: float32 (3, h, w) from -1 to 1."""
-    frame = torch.from_numpy(image).permute(2, 0, 1)[None].to(torch.float32)
-    resized = F.interpolate(frame, size, mode="bilinear", align_corners=False)
-    return resized[0].mul_(2).sub_(255).div_(255)
 
 
 def resized_density(density: Density, size: tuple[int, int]) -> Tensor:
