@@ -13,12 +13,12 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import compare, convert, data, evaluate, info, pack, predict, synth
+from .commands import compare, convert, data, evaluate, info, pack, predict, synth, train
 from .commands.shared import UsageError, say
 from .video import VideoWarning
 from .weights import WeightsError
 
-COMMANDS = (predict, info, convert, data, synth, evaluate, compare, pack)
+COMMANDS = (predict, train, info, convert, data, synth, evaluate, compare, pack)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,0 +1,104 @@
+"""One process or several, which torchrun starts: who this one is, and what they tell each other."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those of the run.
+
+    Attributes
+    ----------
+    rank
+        Its number, from 0. Only number 0 writes files and speaks.
+    count
+        How many there are, on all machines.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        return self.rank == 0
+
+    def add_up(self, values: Tensor) -> Tensor:
+        """Replaces `values` by its sum over all processes, the same bits in each of them."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+    def any(self, here: bool) -> bool:
+        """Whether something holds in any process."""
+        return bool(self.add_up(torch.tensor(float(here))) > 0)
+
+    def gather(self, texts: list[str]) -> list[str]:
+        """The texts of all processes."""
+        if self.count == 1:
+            return texts
+        lists: list[list[str]] = [[] for _ in range(self.count)]
+        dist.all_gather_object(lists, texts)
+        return [text for part in lists for text in part]
+
+    def wait(self) -> None:
+        """Waits for the others."""
+        self.add_up(torch.zeros(()))
+
+
+def first_process() -> bool:
+    """Whether this is number 0, or the only one; known before and after they are joined."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """Joins the other processes, if torchrun has started this one; leaves them at the end."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Processes()
+        return
+    dist.init_process_group()  # gloo for tensors on the CPU, and NCCL where there is CUDA
+    try:
+        yield Processes(dist.get_rank(), dist.get_world_size())
+    finally:
+        dist.destroy_process_group()
+
+
+def distributed(net: nn.Module) -> DistributedDataParallel:
+    """The network with gradients that are means over all processes. Its buffers are not sent about: see `statistics.py`."""
+    keywords = inspect.signature(DistributedDataParallel).parameters  # torch 2.14 has a new name for this one
+    name = "forward_sync_buffers" if "forward_sync_buffers" in keywords else "broadcast_buffers"
+    options: dict[str, Any] = {name: False}
+    return DistributedDataParallel(net, **options)
+
+
+def local_device(name: str | None) -> torch.device:
+    """The device of this process: `name`, or CUDA if there is any; of several GPUs the one that torchrun's numbering gives.
+
+    Raises
+    ------
+    ValueError
+        If there is no such device.
+    """
+    device = torch.device("cpu")
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if device.type == "cuda" and device.index is None:
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"{name or device}: {str(error).splitlines()[0]}") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return device
