@@ -230,6 +230,17 @@ def test_a_compiled_network_gives_the_same_maps(reuse: bool) -> None:
     np.testing.assert_allclose(np.stack(maps), np.stack(expected), rtol=0, atol=1e-6)
 
 
+def test_long_videos_repay_compiling_where_windows_share_nothing() -> None:
+    net = TASEDNet()
+    shared, plain = Predictor(net, chunk=1), Predictor(net, chunk=1, reuse=False)
+    assert [plain.repays_compiling(frames) for frames in (None, 250, 600)] == [False, False, True]
+    assert not shared.repays_compiling(10**6)
+    assert [shared.repays_compiling(frames, step=2) for frames in (250, 600)] == [False, True]
+    assert not Predictor(net, chunk=1, reuse=False, size=(64, 96)).repays_compiling(600)
+    for asked in (True, False):
+        assert Predictor(small_net(), chunk=1, compile=asked, size=SIZE).repays_compiling(1) == asked
+
+
 # ------------------------------------------------------------------------------------------------------------------- live
 
 

@@ -307,7 +307,7 @@ class Worker:
         frames = [self.expected_frames(task) or 0 for task in tasks]
         return {
             "chunk": self.predictor.chunk,
-            "compile": self.predictor.repays_compiling(sum(frames)),
+            "compile": self.predictor.repays_compiling(sum(frames), 1 if self.options.fps is None else 2),
             "threads": torch.get_num_threads(),
         }
 
