@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Sequence
 
 from . import __version__
-from .commands import compare, convert, data, evaluate, info, pack, predict, synth, train
+from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
 from .commands.shared import UsageError, say
 from .video import VideoWarning
 from .weights import WeightsError
@@ -25,11 +25,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
     # PyTorch takes maps from huge pages then: many fewer page faults, which else cost a third of the time.
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    parser = argparse.ArgumentParser(prog="tased", description="Video saliency with TASED-Net: where do people look?")
+    parser = argparse.ArgumentParser(
+        prog="tased",
+        description="Video saliency with TASED-Net: where do people look?",
+        epilog="tased COMMAND --help tells all of a command.",
+    )
     parser.add_argument("--version", action="version", version=f"tased {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(dest="command", required=True, title="commands", metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)
+    completion.add(parser)
     parser.set_defaults(when_stopped="")
     options = parser.parse_args(arguments)
     try:

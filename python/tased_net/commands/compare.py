@@ -22,7 +22,7 @@ def add(commands: Commands) -> None:
     add = parser.add_argument
     add("a", type=Path, metavar="A", help="a table of scores")
     add("b", type=Path, metavar="B", help="the table to compare it with")
-    add("--seed", type=int, default=0, help="of the bootstrap (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: %(default)s)")
     add_debug(parser)
     parser.set_defaults(run=run)
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..data import DATASETS, DataError, Scan, Split
-from .shared import Commands, UsageError, add_debug, say
+from .shared import Commands, PageFormatter, UsageError, add_debug, say
 
 _ROW = "{:<8}{:>8}{:>12}{:>18}"
 
@@ -22,12 +22,12 @@ def add(commands: Commands) -> None:
   tased data DHF1K --dataset dhf1k
   tased data UCF --dataset ucfsports --split test --strict
 
-Exit status: 0 done, 1 something is missing and --strict is given, 2 usage, 130 stopped by ctrl-C.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+Exit status: 0 done, 1 --strict and something is missing, 2 usage, 130 stopped by ctrl-C.""",
+        formatter_class=PageFormatter,
     )
     add = parser.add_argument
     add("root", type=Path, metavar="ROOT", help="the dataset's folder")
-    add("--dataset", choices=tuple(DATASETS), required=True, help="which it is; folder: a plain folder of your own")
+    add("--dataset", choices=tuple(DATASETS), required=True, help="its layout; folder: a plain folder of your own")
     add(
         "--split", help="only this one: train, val, test, or NAME for the videos listed in ROOT/NAME.txt (default: all)"
     )

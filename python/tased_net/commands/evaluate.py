@@ -25,7 +25,7 @@ from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
 from ..writing import whole_file
-from .shared import Commands, UsageError, add_debug, add_size, add_variant, devices, network, say
+from .shared import Commands, PageFormatter, UsageError, add_debug, add_size, add_variant, devices, network, say
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
 PARTIAL = ".partial"  # the folder of videos that are done, in OUT
@@ -39,18 +39,20 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="score predicted maps on a dataset",
-        description="""Scores the maps in PRED/NAME/0001.png and on, or those that the network of --weights predicts,
-against the fixations and density maps of a dataset, by the metrics of the MIT and DHF1K benchmarks.
-A run that was stopped is taken up again by the same command.""",
-        epilog="""writes OUT/scores.json, videos.csv, frames.csv and the plots videos.png, time.png, frames.png
+        usage="%(prog)s [PRED] --data ROOT --dataset DATASET [-o OUT]\n                      [--weights FILE] [options]",
+        description="Scores the maps in PRED/NAME/0001.png and on, or those that the network of --weights predicts, against "
+        "the fixations and density maps of a dataset, by the metrics of the MIT and DHF1K benchmarks. A run that was stopped "
+        "is taken up again by the same command.",
+        epilog="""It writes scores.json, videos.csv, frames.csv, and the plots videos.png, time.png and frames.png.
 
 examples:
   tased evaluate maps --data DHF1K --dataset dhf1k
-  tased evaluate --weights tased.safetensors --data UCF --dataset ucfsports -o scores
-  torchrun --nproc-per-node 4 -m tased_net.cli evaluate maps --data DHF1K --dataset dhf1k
+  tased evaluate --weights tased.safetensors --data UCF --dataset ucfsports
+  torchrun --nproc-per-node 4 -m tased_net.cli evaluate maps --data DHF1K \\
+    --dataset dhf1k        # four processes share the videos
 
 Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 130 stopped by ctrl-C.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=PageFormatter,
     )
     add = parser.add_argument
     add("pred", nargs="?", type=Path, metavar="PRED", help="folder of predicted maps, a folder a video")
@@ -59,8 +61,14 @@ Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 1
     add(
         "--split", help="part of the dataset (default: val of dhf1k, test of hollywood2 and ucfsports, all of a folder)"
     )
-    add("-o", "--output", type=Path, metavar="OUT", help="folder for the results (default: PRED_scores, FILE_scores)")
-    add("--weights", type=Path, metavar="FILE", help="predict with this network, in place of PRED")
+    add(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="OUT",
+        help="folder for the results (default: PRED_scores, or FILE_scores with --weights)",
+    )
+    add("--weights", type=Path, metavar="FILE", help="predict with these weights, in place of PRED")
     add(
         "--workers",
         type=int,
@@ -70,17 +78,26 @@ Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 1
     add(
         "--draw",
         action="store_true",
-        help=f"the benchmark's random draws, one jitter for AUC-J and {SPLITS} splits for s-AUC, not their exact means",
+        help="draw as the benchmark does, one jitter for AUC-J and "
+        f"{SPLITS} splits for s-AUC, in place of their exact means",
     )
-    add("--seed", type=int, default=0, help="of all that is drawn (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: %(default)s)")
     add("--baseline", type=Path, metavar="FILE", help="also score the information gain over this map, an image")
     add(
         "--allow-missing", action="store_true", help="score what is there, though predictions are missing or unreadable"
     )
     add("--strict", action="store_true", help="refuse a dataset that is not complete")
     add("--overwrite", action="store_true", help="replace results that are there already")
-    add("--device", help="cpu, cuda, cuda:1 or several: cuda:0,cuda:1, for --weights (default: the best that is there)")
-    add("--precision", choices=tuple(PRECISIONS), default="float32", help="type to predict in (default: %(default)s)")
+    add(
+        "--device",
+        help="with --weights: cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)",
+    )
+    add(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default="float32",
+        help="type to compute in, with --weights (default: %(default)s)",
+    )
     add("--quiet", action="store_true", help="no progress bar, no table")
     add_size(parser)
     add_variant(parser)

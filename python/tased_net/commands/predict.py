@@ -26,7 +26,7 @@ from ..video import READERS, VideoError, open_video
 from ..weights import architecture, described
 from ..writers import WRITERS
 from .progress import Progress, progress_for
-from .shared import Commands, UsageError, add_debug, add_size, add_variant, devices, network, number, say
+from .shared import Commands, PageFormatter, UsageError, add_debug, add_size, add_variant, devices, network, number, say
 
 LOG = ".tased-predict{}.jsonl"  # beside the results, while a job is not done
 
@@ -36,30 +36,32 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "predict",
         help="write the saliency of videos",
+        usage="%(prog)s VIDEO [VIDEO ...] -o OUT [--weights FILE]\n                     [--format FORMAT ...] [options]",
         description="Predicts a saliency map for every frame of each video, once, and writes it in any number of formats. "
         "What is stopped by ctrl-C, a kill or a power cut leaves no half-written file, and the same command goes on.",
-        epilog="""formats, and what they write for street.mp4 into the folder OUT:
-  overlay        street_saliency.mp4       the video with heat over it, its sound kept (default)
-  heatmap        street_heatmap.mp4        the maps in colours, at the video's size
-  side-by-side   street_side-by-side.mp4   video, heatmap and overlay beside each other
-  maps           street/0001.png …         8-bit grey maps of the network's size, as benchmarks take them
-  npz            street_maps.npz           raw maps for numpy, float16 (N,h,w), and the frames' times
-  gif, webp      street_saliency.gif       a short preview
+        epilog="""formats, and what they write of street.mp4 into the folder OUT:
+  overlay        street_saliency.mp4       heat over the video (default)
+  heatmap        street_heatmap.mp4        the maps in colours
+  side-by-side   street_side-by-side.mp4   video, heatmap and overlay
+  maps           street/0001.png …         8-bit grey, of the network's size
+  npz            street_maps.npz           raw maps and times, for numpy
+  gif            street_saliency.gif       a short preview
+  webp           street_saliency.webp      the same, smaller
   contact-sheet  street_contact-sheet.png  eight moments on one page
-  report         street_report.html        a page to open in a browser: overlay, maps, plots over time
+  report         street_report.html        a web page: overlay, maps, plots
 
 examples:
-  tased predict street.mp4 -o street_saliency.mp4 --weights TASED_updated.pt
-  tased predict clips/*.avi -o results --format maps --weights TASED_updated.pt
-  tased predict street.mp4 -o out --format overlay npz --report --weights TASED_updated.pt
-  tased predict 'frames/*.png' -o out                  # a pattern of images, in quotes: one video
-  tased predict http://host/live.m3u8 -o out           # whatever FFmpeg opens
+  tased predict street.mp4 -o out --weights TASED_updated.pt
+  tased predict clips/*.avi -o results --weights TASED_updated.pt --format maps
+  tased predict street.mp4 -o out --format overlay npz --report
+  tased predict 'frames/*.png' -o out              # images in quotes: one video
+  tased predict http://host/live.m3u8 -o out       # whatever FFmpeg opens
   ffmpeg -i in.mov -c copy -f matroska - | tased predict - -o out
-  tased predict skate_60fps.mp4 -o out --fps 30        # the network has learned at 30 frames a second
-  torchrun --nproc-per-node 4 -m tased_net.cli predict clips -o results    # processes share the list
+  tased predict skate_60fps.mp4 -o out --fps 30    # learned at 30 a second
+  torchrun --nproc-per-node 4 -m tased_net.cli predict clips -o results
 
-Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""",
+        formatter_class=PageFormatter,
     )
     add = parser.add_argument
     add(
@@ -74,7 +76,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped.""",
         "--weights",
         type=Path,
         metavar="FILE",
-        help="released weights (.pt) or .safetensors, which may state its variant; without: untrained weights",
+        help="the authors' .pt file, or .safetensors, which may state the variant (default: untrained weights)",
     )
     add(
         "--format",
@@ -84,24 +86,24 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped.""",
         metavar="FORMAT",
         help=f"what to write, one or several of {', '.join(WRITERS)} (default: overlay); see below",
     )
-    add("--report", action="store_true", help="write the report as well")
+    add("--report", action="store_true", help="write the report as well, as --format report does")
     add("--overwrite", action="store_true", help="replace results that are there already")
     looks = parser.add_argument_group("looks")
     looks.add_argument(
         "--alpha",
         type=number("a number from 0 to 1", lambda value: 0 <= value <= 1),
         default=ALPHA,
-        help="opacity of the heat where saliency is highest (default: %(default)s)",
+        help="opacity of the heat where saliency is highest, 0 to 1 (default: %(default)s)",
     )
     looks.add_argument(
-        "--colormap", default=COLORMAP, metavar="NAME", help="one of matplotlib's (default: %(default)s)"
+        "--colormap", default=COLORMAP, metavar="NAME", help="a colour map of matplotlib (default: %(default)s)"
     )
     looks.add_argument(
         "--smooth",
         type=number("a number of pixels, 0 or more", lambda value: 0 <= value < math.inf),
         default=SMOOTHING,
         metavar="SIGMA",
-        help="Gaussian over each map, in pixels of a map of 224x384, 0 for none (default: %(default)s, as the release)",
+        help="Gaussian over each map, in pixels of a map of 224x384, 0 for none (default: %(default)g, as the authors' code)",
     )
     looks.add_argument(
         "--normalize",
@@ -121,24 +123,24 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped.""",
         "--compile",
         choices=("auto", "always", "never"),
         default="auto",
-        help="torch.compile, which takes minutes first: where it pays, always, or never (default: %(default)s)",
+        help="torch.compile, which takes minutes first: auto where it pays, always, or never (default: %(default)s)",
     )
     computing.add_argument(
         "--memory",
         type=number("a positive number of GiB", lambda value: 0 < value < math.inf),
         metavar="GIB",
-        help="memory that may be used on each device (default: what is there)",
+        help="memory to use at most, on each device (default: all that is free)",
     )
     computing.add_argument(
         "--cluster",
         metavar="ray[:ADDRESS]",
-        help="share the videos between the machines of a Ray cluster (pip install tased-net[cluster]); without an address a "
-        "local one",
+        help="share the videos between the machines of a Ray cluster, or without ADDRESS between processes of this one; "
+        "needs pip install tased-net[cluster]",
     )
     add("--reader", choices=tuple(READERS), default="pyav", help="what decodes video files (default: %(default)s)")
-    add("--seed", type=int, default=0, help="of untrained weights (default: %(default)s)")
-    add("--quiet", action="store_true", help="say nothing but warnings and errors")
-    add("--json", action="store_true", help="say what happens in lines of JSON on stdout")
+    add("--seed", type=int, default=0, metavar="N", help="seed of untrained weights (default: %(default)s)")
+    add("--quiet", action="store_true", help="say nothing but warnings and errors, on stderr")
+    add("--json", action="store_true", help="say what happens in lines of JSON, on stdout")
     add_variant(parser)
     add_debug(parser)
     parser.set_defaults(run=run, when_stopped=": the same command goes on")
@@ -148,9 +150,10 @@ def _add_size_and_time(group: Any) -> None:
     add_size(group)
     group.add_argument(
         "--fps",
+        metavar="R",
         type=number("a positive number", lambda value: 0 < value < math.inf),
-        help="frames a second that the network sees, 30 for the released weights: every n-th frame of a faster video; "
-        "there is a map for every frame all the same (default: the video's own)",
+        help="frames a second that the network sees, 30 for the released weights; every frame of the video has its map all the "
+        "same (default: the video's own rate)",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import torch
@@ -22,6 +22,16 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 class UsageError(Exception):
     """A command line that cannot be carried out."""
+
+
+class PageFormatter(argparse.HelpFormatter):
+    """Fills each paragraph of a description or an epilog to the terminal's width; one of several lines stays as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n\n".join(
+            part if "\n" in part else super(PageFormatter, self)._fill_text(part, width, indent)
+            for part in text.split("\n\n")
+        )
 
 
 def say(message: str) -> None:
@@ -85,21 +95,30 @@ def add_size(parser: argparse._ActionsContainer) -> None:
 def add_variant(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose a variant of the network."""
     group = parser.add_argument_group(
-        "variant of the network", "what the weights file states, and else as released: 32 frames, updated, unpool"
+        "variant of the network", "default: what the weights file states, else as released: 32 frames, updated, unpool"
     )
     add = group.add_argument
     add("--clip-length", type=int, metavar="T", help="frames of a clip: 4 or a multiple of 8")
-    add("--aggregation", choices=AGGREGATIONS, help="how the prediction network joins the frames")
+    add(
+        "--aggregation",
+        choices=AGGREGATIONS,
+        metavar="HOW",
+        help=f"how the prediction network joins the frames: {_listed(AGGREGATIONS)}",
+    )
     add("--upsampling", choices=UPSAMPLINGS, help="how it upsamples between its blocks")
-    add("--denser", action="store_const", const=True, help="two more convolutions in each of its spatial blocks")
-    add("--maps", type=int, metavar="K", help="maps of the clip's last K frames at once")
-    add("--width", type=float, help="scales the channels of every block")
-    add("--decoder", choices=("tased", *DECODERS), help="TASED-Net's own, or one that the paper compares with")
+    add("--denser", action="store_const", const=True, help="put two more convolutions into each of its spatial blocks")
+    add("--maps", type=int, metavar="K", help="predict the maps of a clip's last K frames at once, in place of one")
+    add("--width", type=float, metavar="FACTOR", help="scale the channels of every block")
+    add("--decoder", choices=("tased", *DECODERS), help="TASED-Net's own, or one that the paper compares it with")
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
     """Adds --debug."""
-    parser.add_argument("--debug", action="store_true", help="show Python's traceback of an error")
+    parser.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..synthetic import FRAMES, MIN_SIDE, SIZE
 from ..synthetic.dataset import MAPS, Settings, SettingsError, SynthError, write_dataset
-from .shared import Commands, UsageError, add_debug, say
+from .shared import Commands, PageFormatter, UsageError, add_debug, say
 
 SPLITS = {"train": (1, 600), "val": (601, 700)}  # DHF1K's
 
@@ -28,14 +28,14 @@ def add(commands: Commands) -> None:
   tased synth -o small --videos 600 --size 112x192 --maps rules
 
 Exit status: 0 all done, 1 a file could not be written, 2 usage, 130 stopped by ctrl-C.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=PageFormatter,
     )
     add = parser.add_argument
-    add("-o", "--output", type=Path, required=True, metavar="ROOT", help="the folder")
+    add("-o", "--output", type=Path, required=True, metavar="ROOT", help="the folder to write to")
     add("--videos", type=_positive, default=20, metavar="N", help="how many (default: %(default)s)")
     add("--split", choices=tuple(SPLITS), default="train", help="train: videos 1 to 600 (default), val: 601 to 700")
     add("--first", type=_positive, metavar="K", help="number of the first one (default: the split's first)")
-    add("--seed", type=int, default=0, help="what they follow from (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: %(default)s)")
     add(
         "--size",
         type=_pair("x", f"HxW such as {SIZE[0]}x{SIZE[1]}"),
