@@ -51,7 +51,7 @@ def add(commands: Commands) -> None:
   report         street_report.html        a web page: overlay, maps, plots
 
 examples:
-  tased predict street.mp4 -o out --weights TASED_updated.pt
+  tased predict street.mp4 -o street_saliency.mp4 --weights TASED_updated.pt
   tased predict clips/*.avi -o results --weights TASED_updated.pt --format maps
   tased predict street.mp4 -o out --format overlay npz --report
   tased predict 'frames/*.png' -o out              # images in quotes: one video
