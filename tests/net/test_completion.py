@@ -51,6 +51,7 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("predict street.mp4 --norm", ["--normalize"]),
         ("evaluate --dataset dh", ["dhf1k"]),
         ("data D", ["DHF1K"]),
+        ("train --encoder-weights we", ["weights.pt"]),
     ],
 )
 def test_bash_completes_commands_options_values_and_files(

@@ -8,6 +8,8 @@ from typing import cast
 
 import shtab
 
+PATHS = ("VIDEO", "FILE", "ROOT")  # what is called so may be something else as well: a URL, a recipe's name
+
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Adds --print-completion to the parser of all commands, once they are there."""
@@ -21,5 +23,5 @@ def _complete_paths(parser: argparse.ArgumentParser) -> None:
         if isinstance(action, argparse._SubParsersAction):
             for command in cast(dict[str, argparse.ArgumentParser], action.choices).values():
                 _complete_paths(command)
-        elif action.type is Path or action.metavar == "VIDEO":  # videos may be URLs and patterns, too
+        elif action.type is Path or str(action.metavar).startswith(PATHS):
             action.complete = shtab.FILE  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ from typing import Any
 from ..recipes import FLAG, KEYS, NAMED, Kind, Recipe, RecipeError, load_recipe
 from ..train import TrainingError, train
 from ..train.processes import first_process
-from .shared import Commands, UsageError, add_debug, add_variant, say
+from .shared import Commands, PageFormatter, UsageError, add_debug, add_variant, say
 
 # How --help groups the keys of a recipe; those of the network come with `add_variant`.
 GROUPS = {
@@ -42,17 +42,22 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "train",
         help="train a network",
+        usage="%(prog)s --data ROOT --dataset NAME -o RUN [--recipe FILE|NAME] [options]\n"
+        "       %(prog)s -o RUN --resume [options]",
         description="Trains a network and writes it to RUN/last.safetensors and, at its lowest validation loss, "
         "RUN/best.safetensors, with log.csv, loss.png, validation.png, and the recipe that was used. "
         "A recipe is a file of the options below; those on the command line take its place. Defaults are those of the recipe paper.",
         epilog="""examples:
-  tased train --data DHF1K --dataset dhf1k -o run --encoder-weights S3D_kinetics400.pt
+  tased train --data DHF1K --dataset dhf1k -o run \\
+    --encoder-weights S3D_kinetics400.pt
   tased train -o run --resume --steps 2000
-  tased train --data UCF --dataset ucfsports -o ucf --recipe small --weights run/best.safetensors --lr 0.01
-  torchrun --nproc-per-node 4 -m tased_net.cli train --data DHF1K --dataset dhf1k -o run --resume
+  tased train --data UCF --dataset ucfsports -o ucf --recipe small \\
+    --weights run/best.safetensors --lr 0.01
+  torchrun --nproc-per-node 4 -m tased_net.cli train --data DHF1K \\
+    --dataset dhf1k -o run --resume
 
 Exit status: 0 all done, 1 the run ended before its last step, 2 usage, 130 stopped by ctrl-C.""",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=PageFormatter,
     )
     add = parser.add_argument
     add("-o", "--output", type=Path, required=True, metavar="RUN", help="folder of the run")
