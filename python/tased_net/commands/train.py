@@ -42,8 +42,7 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "train",
         help="train a network",
-        usage="%(prog)s --data ROOT --dataset NAME -o RUN [--recipe FILE|NAME] [options]\n"
-        "       %(prog)s -o RUN --resume [options]",
+        usage="%(prog)s --data ROOT --dataset NAME -o RUN [options]\n       %(prog)s -o RUN --resume [options]",
         description="Trains a network and writes it to RUN/last.safetensors and, at its lowest validation loss, "
         "RUN/best.safetensors, with log.csv, loss.png, validation.png, and the recipe that was used. "
         "A recipe is a file of the options below; those on the command line take its place. Defaults are those of the recipe paper.",
