@@ -123,7 +123,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
         "--compile",
         choices=("auto", "always", "never"),
         default="auto",
-        help="torch.compile, which takes minutes first: auto where it pays, always, or never (default: %(default)s)",
+        help="torch.compile, which may take minutes first: auto where it pays, always, or never (default: %(default)s)",
     )
     computing.add_argument(
         "--memory",
