@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from tased_net import cli, predictor
+from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_for
 from tased_net.jobs import VIDEOS, Job, JobError, sources_in, tasks_for
 from tased_net.video import VideoFrame, video_writer
 
@@ -230,6 +231,22 @@ def test_other_settings_are_refused_while_a_job_is_not_done(tmp_path: Path, caps
 # --------------------------------------------------------------------------------------------------------------- the rest
 
 
+def test_a_terminal_shows_a_bar_a_video_and_one_for_all(capsys: pytest.CaptureFixture[str]) -> None:
+    bars = Bars(3, 30)
+    bars.begin("a.mp4", 10)
+    bars.tick(10)
+    bars.finish("a.mp4", [Path("a_saliency.mp4")], 10)
+    assert bars.total.n == 10
+    bars.finish("b.mp4", [Path("b_saliency.mp4")], 15)  # on a cluster, where it has not begun here
+    assert bars.total.n == 25
+    bars.fail("c.mp4", "c.mp4: broken")
+    bars.end({"c.mp4": "c.mp4: broken"})
+    message = capsys.readouterr().err
+    assert "tased: a_saliency.mp4: 10 frames\n" in message
+    assert "tased: 1 of 3 videos failed:\ntased:   c.mp4  broken\n" in message
+    assert (progress_for(False, False), progress_for(True, False), progress_for(True, True)) == (Lines, Progress, Json)
+
+
 def test_json_tells_what_happens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = make_clip(tmp_path / "clip.mp4")
     assert tased(clip, tmp_path / "nowhere.mp4", "-o", tmp_path / "out", "--json", "--report") == 1
@@ -307,19 +324,19 @@ def test_a_ray_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> 
     arguments = [*videos, "--format", "maps"]
     assert tased(*arguments, "-o", tmp_path / "one", "--quiet") == 0
     out = tmp_path / "out"
-    run = [*RUN, *arguments, "-o", str(out), "--json", "--cluster", "ray"]
+    run = [*RUN, *arguments, "-o", str(out), "--cluster", "ray"]
     environment = {**ONE_THREAD, "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0", "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(run, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(run, env=environment, stderr=subprocess.PIPE, text=True)
     killed = False
     deadline = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < deadline:
         if not killed and any(out.glob("*/0003.png")):
             killed = _kill_a_worker()
         time.sleep(0.02)
-    printed, message = process.communicate(timeout=60)
+    _, message = process.communicate(timeout=60)
     assert process.returncode == 0, message
     assert killed
-    assert json.loads(printed.splitlines()[-1]) == {"event": "end", "videos": 4, "failed": 0}
+    assert all(f"{out / str(number)}: {30 + number} frames\n" in message for number in range(4))
     assert files_of(out) == files_of(tmp_path / "one")
 
 

@@ -12,8 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from .. import __version__
 from ..data import DATASETS, DataError, Split, open_dataset
 from ..evaluate import Evaluation, evaluate
@@ -162,8 +160,6 @@ def run(options: argparse.Namespace) -> int:
 def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | NetworkMaps:
     if options.pred is not None:
         return MapFolder(options.pred, split)
-    if options.device is None and torch.cuda.is_available() and "LOCAL_RANK" in os.environ:
-        options.device = f"cuda:{int(os.environ['LOCAL_RANK']) % torch.cuda.device_count()}"
     net = network(options)
     predictor = Predictor(net, size=options.size, device=devices(options), precision=options.precision)
     digest = hashlib.sha256(options.weights.read_bytes()).hexdigest()

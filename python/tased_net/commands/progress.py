@@ -38,7 +38,7 @@ class Progress:
         """That many more frames of it are predicted."""
 
     def finish(self, source: str, targets: Sequence[Path], frames: int) -> None:
-        """It is done."""
+        """It is done; on a cluster, without having begun here."""
 
     def fail(self, source: str, sentence: str) -> None:
         """It cannot be done."""
@@ -75,6 +75,8 @@ class Bars(Progress):
             self.total.update(count)
 
     def finish(self, source: str, targets: Sequence[Path], frames: int) -> None:
+        if self.bar is None and self.total is not None and self.frames is not None:
+            self.total.update(frames)
         self._close()
         for target in targets:
             say(f"{target}: {frames} frames")
@@ -91,12 +93,15 @@ class Bars(Progress):
     def _close(self) -> None:
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
         if self.total is not None and self.frames is None:
             self.total.update(1)
 
 
 class Lines(Progress):
     """A line every ten seconds, for logs."""
+
+    source: str | None = None  # what has begun here
 
     def begin(self, source: str, expected: int | None) -> None:
         self.source, self.expected, self.count = source, expected, 0
@@ -107,12 +112,12 @@ class Lines(Progress):
         now = time.monotonic()
         if now - self.told >= EVERY:
             self.told = now
-            say(f"{os.path.basename(self.source)}: {self._position(now)}")
+            say(f"{os.path.basename(self.source or '')}: {self._position(now)}")
 
     def finish(self, source: str, targets: Sequence[Path], frames: int) -> None:
-        seconds = time.monotonic() - self.started
+        time_taken = f" in {_clock(time.monotonic() - self.started)}" if source == self.source else ""
         for target in targets:
-            say(f"{target}: {frames} frames in {_clock(seconds)}")
+            say(f"{target}: {frames} frames{time_taken}")
 
     def _position(self, now: float) -> str:
         rate = self.count / (now - self.started)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -57,14 +58,16 @@ def variant(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def devices(options: argparse.Namespace) -> list[torch.device]:
-    """The devices of --device, if they are there, or the best one."""
-    names = (options.device or ("cuda" if torch.cuda.is_available() else "cpu")).split(",")
+    """The devices of --device, if they are there, or the best one: of several GPUs that of torchrun's numbering."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    best = f"cuda:{int(os.environ.get('LOCAL_RANK', '0')) % gpus}" if gpus else "cpu"
+    names = (options.device or best).split(",")
     try:
         found = [torch.device(name) for name in names]
         for one in found:
             torch.empty(0, device=one)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {options.device}: {str(error).splitlines()[0]}") from error
+        raise UsageError(f"--device {','.join(names)}: {str(error).splitlines()[0]}") from error
     return found
 
 
