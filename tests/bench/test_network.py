@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench import network, network_memory
+from bench import agreement, network, network_memory
 from tased_net import TASEDNet
 
 
@@ -41,3 +41,14 @@ def test_the_memory_table_has_a_line_a_case() -> None:
     assert len(lines) == 4
     assert lines[3].startswith("| 2 | 8 | 64x96 | ")
     assert predict <= recomputed <= train
+
+
+def test_sharing_agrees_as_well_as_another_batch_does() -> None:
+    torch.manual_seed(0)
+    lines = list(agreement.rows(TASEDNet(clip_length=8, width=0.125), (64, 96), count=3))
+    table = {tuple(cells[:2]): cells[2:] for cells in (line.strip("| ").split(" | ") for line in lines[2:])}
+    assert len(table) == 6
+    for precision in agreement.PRECISIONS:
+        assert float(table[precision, "shared"][0]) <= {"float64": 1e-9, "float32": 1e-5, "bfloat16": 0.05}[precision]
+    assert float(table["float64", "shared"][1]) <= 1e-6
+    assert float(table["float32", "shared"][3]) > 0.9
