@@ -61,7 +61,7 @@ def rows(net: TASEDNet, size: tuple[int, int], count: int) -> Iterator[str]:
             return np.stack(shared[:count] + shared[early:])
 
         plain = maps(reuse=False, chunk=1)
-        for name, options in (("two windows at a time", {"reuse": False, "chunk": 2}), ("shared", {})):
+        for name, options in (("two windows at a time", {"reuse": False, "chunk": 2}), ("shared", {"chunk": 2})):
             found = compared(maps(**options), plain)
             yield (
                 f"| {precision} | {name} | {found['median']:.1e} | {found['largest']:.1e} | {found['flipped']:.2%} "

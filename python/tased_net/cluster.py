@@ -5,12 +5,14 @@ Sources and results must lie where all machines see them. A worker that dies is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import ray
 import torch
 
+from .frames import VideoWarning
 from .jobs import Task, first_line
 
 RETRIES = 3  # how often a video is begun again after a worker has died
@@ -61,10 +63,19 @@ class _Actor:
     """Holds the network in a process of its own."""
 
     def __init__(self, make: Callable[[], Callable[[Task], int]]) -> None:
-        self.do = make()
+        self.make = make
+        self.do: Callable[[Task], int] | None = None
 
-    def work(self, task: Task) -> Outcome:
+    def work(self, task: Task) -> tuple[Outcome, list[str]]:
+        """Does a task: its outcome, and what there was to warn of."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", VideoWarning)
+            outcome = self._outcome(task)
+        return outcome, [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
+
+    def _outcome(self, task: Task) -> Outcome:
         try:
+            self.do = self.do or self.make()
             return self.do(task)
         except Exception as error:  # noqa: BLE001 as not every exception can be sent, a sentence always can
             return first_line(error)
@@ -76,7 +87,10 @@ def _next(running: dict[Any, tuple[Task, Any]], free: list[Any]) -> tuple[Task, 
     task, worker = running.pop(done)
     free.append(worker)
     try:
-        outcome: Outcome = ray.get(done)
+        outcome, warned = ray.get(done)
     except ray.exceptions.RayError as error:
         outcome = f"{task.source}: its worker died {RETRIES + 1} times ({type(error).__name__})"
+        warned = []
+    for message in warned:
+        warnings.warn(message, VideoWarning, stacklevel=2)
     return task, outcome

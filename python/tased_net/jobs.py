@@ -9,22 +9,27 @@ from __future__ import annotations
 import errno
 import fcntl
 import glob
+import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from .images import SUFFIXES as IMAGES
+from .images import image_files
+from .sources import is_pattern
 from .video import STDIN, is_url, video_name
 from .writers import WRITERS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-VIDEOS = tuple(
-    ".3gp .avi .flv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .ts .vob .webm .wmv .y4m".split()  # noqa: SIM905
+VIDEOS = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts"),
+    *(".vob", ".webm", ".wmv", ".y4m"),
 )
 
 
@@ -39,6 +44,18 @@ class Task:
     source: str
     targets: Mapping[str, Path]
 
+    def state(self) -> str | None:
+        """What tells a video from another that takes its place: sizes of its files, and when they were written.
+
+        None for streams and URLs, of which nobody knows.
+        """
+        if self.source == STDIN or is_url(self.source):
+            return None
+        path = Path(self.source)
+        files = image_files(path) if path.is_dir() or is_pattern(path) else [path] if path.is_file() else []
+        found = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+        return hashlib.sha256(json.dumps(found).encode()).hexdigest() if found else None
+
     def taken(self) -> list[Path]:
         """Results that are there already."""
         return [
@@ -48,13 +65,15 @@ class Task:
         ]
 
 
-def sources_in(arguments: Iterable[str]) -> list[str]:
+def sources_in(arguments: Iterable[str], output: Path | None = None) -> list[str]:
     """The videos that arguments name: a folder or pattern of videos stands for each of them, one of images for a video.
+
+    `output` is where results go: not into a folder that is looked through, or the next run would take them for videos.
 
     Raises
     ------
     JobError
-        If a folder or pattern holds neither, or images are named one by one.
+        If a folder or pattern holds neither, images are named one by one, or `output` is a folder of videos.
     """
     arguments = list(arguments)
     images = [
@@ -64,7 +83,15 @@ def sources_in(arguments: Iterable[str]) -> list[str]:
         raise JobError(
             f"{images[0]} and {images[1]} are images: name their folder, or a pattern in quotes, as one video"
         )
-    return [source for argument in arguments for source in _sources(argument)]
+    sources = {argument: list(_sources(argument)) for argument in arguments}
+    for argument, found in sources.items():
+        if (
+            output is not None
+            and found != [argument]
+            and any(Path(file).parent.samefile(output) for file in found if output.exists())
+        ):
+            raise JobError(f"-o {output}: results would be among the videos of {argument}, name another folder")
+    return [source for argument in arguments for source in sources[argument]]
 
 
 def _sources(argument: str) -> Iterator[str]:
@@ -112,7 +139,7 @@ def tasks_for(sources: Sequence[str], output: Path, formats: Sequence[str]) -> l
             for source in sources
         ]
     seen: set[Path] = set()
-    read = {Path(source).resolve() for source in sources if source != STDIN and not is_url(source)}
+    read = {path.resolve() for source in sources for path in _read(source)}
     for target in (target for task in tasks for target in task.targets.values()):
         if target in seen:
             raise JobError(f"{target} would be the result of several videos: give them different names")
@@ -120,6 +147,16 @@ def tasks_for(sources: Sequence[str], output: Path, formats: Sequence[str]) -> l
             raise JobError(f"-o {output}: {target} is a video to read")
         seen.add(target)
     return tasks
+
+
+def _read(source: str) -> Iterator[Path]:
+    """The files that a source names, and the folders of images, in which nothing may be written."""
+    if source == STDIN or is_url(source):
+        return
+    path = Path(source)
+    yield path
+    if is_pattern(path) or path.suffix.lower() in IMAGES:
+        yield from {file.parent for file in ([path] if path.exists() else image_files(path))}
 
 
 class Job:
@@ -140,8 +177,10 @@ class Job:
     ----------
     decided
         As at the job's beginning.
-    begun, done
-        Videos whose results were begun or done by this job, now or before it was stopped.
+    begun
+        Videos whose results were begun by this job, now or before it was stopped, as they were then (`Task.state`).
+    done
+        Those whose results are there.
 
     Raises
     ------
@@ -167,25 +206,37 @@ class Job:
                 raise JobError(_differences(path, before["settings"], begin["settings"]))
             going_on = before is not None and before["settings"] == begin["settings"]
             self._file.truncate(whole if going_on else 0)  # a line cut short by a power cut goes, and no other
-            if not going_on:
-                entries = [begin]
+            self.begun: dict[str, str | None] = {}
+            self.done: set[str] = set()
+            if going_on:
+                for entry in entries:
+                    self._note(entry)
+            else:
                 self._write(begin)
-            self.begun: set[str] = {entry["begun"] for entry in entries if "begun" in entry}
-            self.done: set[str] = {entry["done"] for entry in entries if "done" in entry}
-            self.decided: dict[str, Any] = entries[0]["decided"]
+            self.decided: dict[str, Any] = entries[0]["decided"] if going_on else begin["decided"]
         except BaseException:
             self._file.close()
             raise
 
-    def begin(self, source: str) -> None:
-        """A video's results are begun: what is there of them from now on is this job's."""
-        self.begun.add(source)
-        self._write({"begun": source})
+    def has_begun(self, task: Task) -> bool:
+        """Whether what is there of a video's results is this job's, and the video known to be the same."""
+        state = task.state()
+        return state is not None and self.begun.get(task.source) == state
 
-    def finish(self, source: str) -> None:
-        """A video is done, its results are there."""
-        self.done.add(source)
-        self._write({"done": source})
+    def has_done(self, task: Task) -> bool:
+        """Whether a video's results are there, and the video is not known to be another one."""
+        return task.source in self.done and self.begun[task.source] == task.state()
+
+    def begin(self, task: Task) -> None:
+        """A video's results are begun: what is there of them from now on is this job's."""
+        self._write({"begun": task.source, "state": task.state()})
+
+    def finish(self, task: Task) -> None:
+        """A video is done, its results are there, and they would outlive a power cut."""
+        for target in task.targets.values():
+            for file in [*target.iterdir(), target] if target.is_dir() else [target, target.parent]:
+                _to_disk(file)
+        self._write({"done": task.source})
 
     def remove(self) -> None:
         """The job is done: nothing is left of the log."""
@@ -195,7 +246,16 @@ class Job:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if not self.begun:
+            self.remove()
         self._file.close()
+
+    def _note(self, entry: Mapping[str, Any]) -> None:
+        if "begun" in entry:
+            self.begun[entry["begun"]] = entry["state"]
+            self.done.discard(entry["begun"])
+        elif "done" in entry:
+            self.done.add(entry["done"])
 
     def _lock(self) -> None:
         try:
@@ -209,6 +269,7 @@ class Job:
                 raise
 
     def _write(self, entry: Mapping[str, Any]) -> None:
+        self._note(entry)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
@@ -244,11 +305,22 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+def _to_disk(file: Path) -> None:
+    """Has the system write what it holds of a file, or of a folder's names, to the disk."""
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def clear(task: Task, maps: bool = True) -> None:
-    """Removes hidden files that a killed run has left beside a task's results, and `maps` that stand in its folder."""
+    """Removes files that a killed run has left beside a task's results, and `maps` that stand in its folder."""
     for target in task.targets.values():
-        for remains in target.parent.glob(f".{glob.escape(target.name)}.*.part"):
-            remains.unlink(missing_ok=True)
+        remains = re.compile(rf"\.{re.escape(target.name)}(\.overlay)?\.\d+\.part|{re.escape(target.name)}\.overlay")
+        for file in target.parent.iterdir() if target.parent.is_dir() else ():
+            if remains.fullmatch(file.name):
+                file.unlink(missing_ok=True)
         if target.is_dir():
             old = (file for file in target.glob("*.png") if maps and file.stem.isdecimal())
             for file in [*target.glob(".*.part"), *old]:

@@ -24,7 +24,7 @@ from .output import Writer
 from .predictor import Predictor, RawMap, step_of
 from .render import Map
 from .style import Spool, Style
-from .video import STDIN, VideoError, VideoFrame, VideoInfo, VideoReader, open_video
+from .video import STDIN, VideoError, VideoFrame, VideoInfo, VideoReader, is_url, open_video
 from .writers import WRITERS
 
 QUEUE = 4  # frames that wait between two threads
@@ -112,9 +112,10 @@ def render_video(
         start, first = predictor.border(maps_in(targets["maps"]) if resumed else 0, step)
         writers = [stack.enter_context(writer) for writer in _writers(targets, video.info, style, facts or {}, start)]
         images = any(writer.needs_images for writer in writers)
-        reopen = None if source == STDIN else lambda: open_video(source, reader)
+        reopen = (lambda: open_video(source, reader)) if _opens_again(source, video) else None
         if style.normalize == "video" and images and reopen is None:
-            raise VideoError("normalize='video' reads a video twice, which standard input cannot be: save it to a file")
+            message = "normalize='video' reads a video twice, which a stream cannot be: save it to a file"
+            raise VideoError(f"{video.source}: {message}")
         most = math.inf if style.normalize == "video" else predictor.most_frames(step) + 2 * QUEUE
         later = stack.enter_context(closing(_Later(reopen, images, most, start, first)))
 
@@ -125,12 +126,20 @@ def render_video(
         decoded = stack.enter_context(closing(ahead(map(prepared, video.frames(first)))))
         tick(start)
         raw = predictor(decoded, step=step, start=start, expected=video.expected_frames, tick=tick)
+        stack.enter_context(closing(raw))
         if style.normalize != "video":
             return _encode(writers, ((one, style.shown(one)) for one in raw), later, start)
         spool = stack.enter_context(Spool(_beside(targets), predictor.size, style))
         for one in raw:
             spool.append(one)
         return _encode(writers, spool.replay(), later, start)
+
+
+def _opens_again(source: str | os.PathLike[str], video: VideoReader) -> bool:
+    """Whether a video begins with the same frame when it is opened a second time, as no stream does."""
+    if os.fspath(source) == STDIN or (is_url(source) and video.expected_frames is None):
+        return False
+    return is_url(source) or not Path(source).is_fifo()
 
 
 def maps_in(folder: str | os.PathLike[str]) -> int:

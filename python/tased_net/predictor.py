@@ -1,8 +1,8 @@
 """The prediction engine: maps of a video's frames by the sliding window, with what windows share computed once.
 
 A video is cut into *segments* of windows at places that depend on the network alone. Each is computed for itself, in chunks
-that begin at its beginning. So a run that begins at a segment, or on another device of the same kind, gives the same bits as
-one that has gone all the way.
+that begin at its beginning. So a run that begins at a segment gives the same bits as one that has gone all the way, and so do
+several devices that share the segments, if they compute alike.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import copy
 import math
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from typing import Any, Literal
 
 import numpy as np
@@ -39,7 +41,7 @@ PRECISIONS = {
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
 }
-SEGMENT = 256  # windows: what is computed anew at the beginning of one is worth half a window
+SEGMENT = 256  # windows; what is computed anew at the beginning of one is 0.6 % of the work at 32x224x384
 REPAID = 40e12  # multiply-adds from which on compiling saves more time than it takes: 500 windows of 32x224x384
 CHUNKS = {"cpu": 2, "cuda": 16}  # windows at a time; more take more memory, and on a CPU no less time
 # What a process takes beside the tensors that are alive: workspaces and freed memory that it keeps, and the libraries' code.
@@ -57,14 +59,13 @@ class Predictor:
         Height and width that frames are resized to, bilinearly between pixel centres and without smoothing (as OpenCV's
         INTER_LINEAR, which the weights were trained with).
     device
-        Where to compute, the network's own device if None. With several devices of one kind a video's segments are shared
-        between them; the maps are the same.
+        Where to compute, the network's own device if None. Several devices of one kind share a video's segments.
     precision
-        "float32"; "float64", in which all ways to compute agree to 1e-6; "bfloat16" or "float16", in which the maps differ
-        by about 0.01 but come faster where the hardware has these types.
+        "float32"; "float64", in which all ways to compute agree to 1e-6; "bfloat16" or "float16", coarser, and faster where
+        the hardware has these types.
     reuse
-        Whether windows share what they have in common: the same maps up to rounding, for about half of the work. Without
-        effect where frames are predicted in a step other than 1.
+        Whether windows share what they have in common: the same maps up to rounding, for 88 of 157 GFLOP a frame at
+        32x224x384. Without effect where frames are predicted in a step other than 1.
     compile
         Whether to compile the network with `torch.compile`, which takes up to minutes: True, False, or "auto" where the
         frames to come are known to repay it (`repays_compiling`).
@@ -141,7 +142,7 @@ class Predictor:
         start: int = 0,
         expected: int | None = None,
         tick: Callable[[int], object] = lambda count: None,
-    ) -> Iterator[Any]:
+    ) -> Generator[Any]:
         """Predicts the map of every frame.
 
         Parameters
@@ -174,16 +175,15 @@ class Predictor:
         ValueError
             If a frame is not uint8 RGB, the step does not go with the network's maps, or `start` is no border.
         """
+        step = self._step(step)
         if start != self.border(start, step)[0]:
             raise ValueError(f"start must be a segment's border, such as {self.border(start, step)[0]}, got {start}")
         resized = (frame if isinstance(frame, Tensor) else self.prepared(frame) for frame in frames)
+        compiled = self.repays_compiling(expected, step)
         if live:
-            return self._live(resized, step)
-        if self.repays_compiling(expected, step):
-            for engine in self._engines:
-                engine.compile()
+            return self._live(resized, step, compiled)
         windows = sliding_windows(resized, self.clip_length, self.maps, step, start // self.maps)
-        return (one for group in self._groups(windows, step == 1, tick) for one in group)
+        return (one for group in self._groups(windows, step == 1, compiled, tick) for one in group)
 
     def border(self, map: int, step: Fraction | int = 1) -> tuple[int, int]:
         """Where to begin in order to have a map: the last segment's border before it.
@@ -204,9 +204,10 @@ class Predictor:
     def repays_compiling(self, frames: int | None, step: Fraction | int = 1) -> bool:
         """Whether to compile for so many frames to come; None if that is not known. What `compile` says, unless it is "auto".
 
-        Where windows share their work nothing was gained by it (1.00 times as fast); a plain window gets 1.3 times as fast on
-        a CPU, after half a minute.
+        Seen on two cores of an AMD EPYC with torch 2.14.1, at full size: where windows share their work nothing was gained;
+        a plain window got 1.3 times as fast, after half a minute.
         """
+        step = self._step(step)
         if self.compile != "auto":
             return self.compile
         if (self.reuse and step == 1) or not frames or self.devices[0].type != "cpu":
@@ -231,7 +232,12 @@ class Predictor:
 
     def most_frames(self, step: Fraction | int = 1) -> int:
         """How many frames it takes at most before their maps come."""
-        return 2 * look_back(self.clip_length, step)[0] + (1 + self.chunk) * self.maps
+        windows = 1 + self.chunk if len(self._engines) == 1 else SEGMENT * (len(self._engines) + 1)
+        return 2 * look_back(self.clip_length, step)[0] + windows * self.maps
+
+    def _step(self, step: Fraction | int) -> Fraction | int:
+        """1 where the step is so near it that clips have the same frames, as with 30 of 29.97 frames a second."""
+        return 1 if step > 0 and look_back(self.clip_length, step) == look_back(self.clip_length) else step
 
     def predict_video(
         self, source: str | os.PathLike[str], *, reader: str = "pyav", fps: float | None = None
@@ -269,10 +275,10 @@ class Predictor:
             for saliency in self(images(), step=step_of(video.rate, fps), expected=video.expected_frames):
                 yield times.popleft(), saliency
 
-    def _live(self, frames: Iterable[Tensor], step: Fraction | int) -> Iterator[RawMap | None]:
+    def _live(self, frames: Iterable[Tensor], step: Fraction | int, compiled: bool) -> Generator[RawMap | None]:
         back = look_back(self.clip_length, step)
         held: deque[Tensor] = deque(maxlen=back[0] + 1)
-        run = self._engines[0].run(step == 1, batch=1)
+        run = self._engines[0].run(step == 1, 1, compiled)
         last = range(self.maps - 1, self.maps)
         for frame in frames:
             held.append(frame)
@@ -282,16 +288,23 @@ class Predictor:
                 yield _array(run([Window([held[-1 - k] for k in back], last)])[0, -1])
 
     def _groups(
-        self, windows: Iterator[Window[Tensor]], neighbours: bool, tick: Callable[[int], object]
+        self, windows: Iterator[Window[Tensor]], neighbours: bool, compiled: bool, tick: Callable[[int], object]
     ) -> Iterator[list[RawMap]]:
         """The maps of each window."""
         if len(self._engines) == 1:
             for segment, turned in _segments(windows):
-                groups = self._engines[0].groups(segment, self.chunk, neighbours, tick)
+                groups = self._engines[0].groups(segment, self.chunk, neighbours, compiled, tick)
                 yield from reversed(list(groups)) if turned else groups
             return
         # A segment is held as a whole here, its frames resized: those of T-1 + SEGMENT windows a device, and one more.
-        with ThreadPoolExecutor(len(self._engines)) as pool:
+        stop, lock = threading.Event(), threading.Lock()
+
+        def counted(count: int) -> None:
+            with lock:
+                tick(count)
+
+        with ThreadPoolExecutor(len(self._engines)) as pool, ExitStack() as stack:
+            stack.callback(stop.set)
             free = deque(self._engines)
             waiting: deque[tuple[Future[list[list[RawMap]]], _Engine]] = deque()
             for segment, turned in _segments(windows):
@@ -302,8 +315,9 @@ class Predictor:
                 engine, held = free.popleft(), list(segment)
 
                 def work(engine: _Engine = engine, held: Any = held, turned: bool = turned) -> list[list[RawMap]]:
-                    groups = list(engine.groups(iter(held), self.chunk, neighbours, tick))
-                    return groups[::-1] if turned else groups
+                    groups = engine.groups(iter(held), self.chunk, neighbours, compiled, counted)
+                    done = list(takewhile(lambda _: not stop.is_set(), groups))
+                    return done[::-1] if turned else done
 
                 waiting.append((pool.submit(work), engine))
             for future, _ in waiting:
@@ -312,8 +326,11 @@ class Predictor:
     def _chunk(self, limit: int | None) -> int:
         engine = self._engines[0]
         most = CHUNKS.get(engine.device.type, 1)
-        used, free = used_bytes(engine.device)
-        room = free if limit is None else min(limit - used, free)
+        rooms = []
+        for device in self.devices:
+            used, free = used_bytes(device)
+            rooms.append((free if limit is None else min(limit - used, free), used))
+        room, used = min(rooms)
         for chunk in sorted({2**power for power in range(most.bit_length())} | {most}, reverse=True):
             needed = int(SPARE * engine.bytes_needed(chunk)) + BESIDE
             if needed <= room:
@@ -336,41 +353,47 @@ class _Engine:
         if not self.net.fused:
             self.net.fuse()
         self.net.to(device, dtype).to(memory_format=torch.channels_last_3d)
-        self.compiled: dict[str, Callable[..., Tensor]] = {}
+        self._compiled: dict[str, Callable[..., Tensor]] = {}
         self._uploads = torch.cuda.Stream(device) if device.type == "cuda" else None
 
-    def compile(self) -> None:
-        """Compiles what runs on whole windows; the rest has shapes that change."""
-        if not self.compiled:
-            options: dict[str, Any] = {"freezing": True} if self.device.type == "cpu" else {}  # weights are constants
-            for name in ("forward", "decode"):
-                method = getattr(self.net, name)
-                self.compiled[name] = torch.compile(method, fullgraph=True, dynamic=False, options=options)
+    def run(self, neighbours: bool, batch: int, compiled: bool) -> Callable[[Sequence[Window[Tensor]]], Tensor]:
+        """What computes the maps of windows, (windows, maps, h, w), a few at a time; `neighbours`: they follow each other.
 
-    def run(self, neighbours: bool, batch: int) -> Callable[[Sequence[Window[Tensor]]], Tensor]:
-        """What computes the maps of windows, (windows, maps, h, w), a few at a time; `neighbours`: they follow each other."""
+        Compiled is what runs on whole windows; the rest has shapes that change.
+        """
         kind, whole = (SharingRun, "decode") if self.reuse and neighbours else (PlainRun, "forward")
-        run = kind(self.net, self._upload, self.compiled.get(whole), batch if self.compiled else 0)
+        run = kind(self.net, self._upload, self._compile(whole) if compiled else None, batch if compiled else 0)
 
         def maps(windows: Sequence[Window[Tensor]]) -> Tensor:
-            with torch.no_grad() if self.compiled else torch.inference_mode():  # freezing knows no_grad only
+            with torch.no_grad() if compiled else torch.inference_mode():  # freezing knows no_grad only
                 return run(windows)
 
         return maps
 
+    def _compile(self, name: str) -> Callable[..., Tensor]:
+        if name not in self._compiled:
+            options: dict[str, Any] = {"freezing": True} if self.device.type == "cpu" else {}  # weights are constants
+            method = getattr(self.net, name)
+            self._compiled[name] = torch.compile(method, fullgraph=True, dynamic=False, options=options)
+        return self._compiled[name]
+
     def groups(
-        self, windows: Iterator[Window[Tensor]], chunk: int, neighbours: bool, tick: Callable[[int], object]
+        self,
+        windows: Iterator[Window[Tensor]],
+        chunk: int,
+        neighbours: bool,
+        compiled: bool,
+        tick: Callable[[int], object],
     ) -> Iterator[list[RawMap]]:
         """The maps of each window of a segment."""
-        run = self.run(neighbours, chunk)
+        run = self.run(neighbours, chunk, compiled)
         ahead: deque[tuple[list[range], Callable[[], Tensor]]] = deque()
         while True:
             part = list(islice(windows, chunk))
             if part:
                 ahead.append(([window.maps for window in part], self._download(run(part))))
-            while len(ahead) > (
-                1 if self._uploads is not None and part else 0
-            ):  # a GPU has the next chunk to do meanwhile
+            wait = 1 if self._uploads is not None and part else 0  # a GPU has the next chunk to do meanwhile
+            while len(ahead) > wait:
                 taken, download = ahead.popleft()
                 for numbers, maps in zip(taken, download(), strict=True):
                     tick(len(numbers))
@@ -447,7 +470,7 @@ def step_of(rate: Fraction, fps: float | None) -> Fraction | int:
         return 1
     if not 0 < fps < math.inf:
         raise ValueError(f"fps must be a positive number, got {fps}")
-    return Fraction(rate) / Fraction(fps).limit_denominator(1001)
+    return Fraction(rate) / (Fraction(fps).limit_denominator(1001) or Fraction(fps))
 
 
 def _segments(windows: Iterator[Window[Tensor]]) -> Iterator[tuple[Iterator[Window[Tensor]], bool]]:

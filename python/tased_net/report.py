@@ -7,7 +7,6 @@ import html
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, fields, replace
@@ -92,7 +91,7 @@ class ReportWriter(FileWriter):
         super().__init__(target, video, style)
         self._facts = dict(facts or {})
         self._path = self._open.enter_context(whole_file(target))
-        self._overlay = target.with_name(f".{target.name}.{os.getpid()}.overlay.part")
+        self._overlay = target.with_name(f"{target.name}.overlay")  # hidden until it is whole
         self._open.callback(self._overlay.unlink, missing_ok=True)
         self._encoding = self._open.enter_context(ExitStack())
         encoder = video_writer(self._overlay, video.rate, video.time_base, sound=video.sound, quality=QUALITY)

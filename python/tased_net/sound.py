@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -70,6 +71,7 @@ class Sound:
 
     def _copied(self, stream: av.AudioStream) -> Iterator[tuple[Fraction, av.Packet[Any]]]:
         target = self._output.add_stream_from_template(stream)
+        last: int | None = None
         for packet in self._input.demux(stream):
             if packet.pts is None or packet.time_base is None:
                 continue
@@ -79,6 +81,10 @@ class Sound:
                 continue
             packet.pts -= shift
             packet.dts = packet.pts if packet.dts is None else packet.dts - shift
+            if last is not None and packet.dts <= last:  # times that jump back, as where recordings are strung together
+                self._damaged = True
+                continue
+            last = packet.dts
             packet.stream = target
             yield time, packet
 
@@ -86,7 +92,13 @@ class Sound:
         rate = stream.rate if stream.rate in AAC_RATES else 48000
         layout = "mono" if stream.channels == 1 else "stereo"
         target = self._output.add_stream("aac", rate=rate, layout=layout)
+        last = -math.inf
         for frame in self._resampled(stream, layout, rate):
+            if frame is not None and frame.pts is not None:
+                if frame.pts <= last:
+                    self._damaged = True
+                    continue
+                last = frame.pts
             for packet in target.encode(frame):
                 assert packet.pts is not None
                 assert packet.time_base is not None

@@ -93,8 +93,7 @@ class Spool:
     """A file in which a video's raw maps wait until its largest value is known, which normalize="video" needs.
 
     Maps are appended as they come and replayed at the end, so that memory stays the same for any length; `close`
-    removes the file. It holds nothing but the maps, so one that was stopped can be gone on with: `kept` of its maps are taken
-    over and the rest is cut off.
+    removes the file.
 
     Parameters
     ----------
@@ -104,8 +103,6 @@ class Spool:
         Height and width of the maps.
     style
         Its smoothing comes before the peak is taken.
-    kept
-        Maps that the file holds from an earlier run.
 
     Examples
     --------
@@ -118,25 +115,24 @@ class Spool:
                 writer.write(number, frame, raw, shown)
     """
 
-    def __init__(self, path: str | os.PathLike[str], size: tuple[int, int], style: Style, kept: int = 0) -> None:
+    def __init__(self, path: str | os.PathLike[str], size: tuple[int, int], style: Style) -> None:
         self.peak = 0.0
         self._path, self._size, self._style = Path(path), size, style
-        self._file = self._path.open("r+b" if kept else "w+b")
+        self._file = self._path.open("w+b")
         self._bytes = 4 * size[0] * size[1]
-        self._file.truncate(kept * self._bytes)
-        for raw in self._stored():
-            self._note(raw)
 
     def append(self, raw: NDArray[Any]) -> None:
         """Stores a map, as float32."""
         if raw.shape != self._size:
             raise ValueError(f"maps here are {self._size}, got {raw.shape}")
         self._file.write(np.ascontiguousarray(raw, np.float32).tobytes())
-        self._note(raw)
+        self.peak = max(self.peak, float(self._style.smoothed(raw).max()))
 
     def replay(self) -> Iterator[tuple[Map, Map]]:
         """All maps in order, each as it was and as it is shown."""
-        for raw in self._stored():
+        self._file.seek(0)
+        while data := self._file.read(self._bytes):
+            raw = np.frombuffer(data, np.float32).reshape(self._size)
             yield raw, self._style.shown(raw, self.peak)
 
     def close(self) -> None:
@@ -149,11 +145,3 @@ class Spool:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-    def _note(self, raw: NDArray[Any]) -> None:
-        self.peak = max(self.peak, float(self._style.smoothed(raw).max()))
-
-    def _stored(self) -> Iterator[Map]:
-        self._file.seek(0)
-        while data := self._file.read(self._bytes):
-            yield np.frombuffer(data, np.float32).reshape(self._size)

@@ -115,7 +115,8 @@ class PyAVReader(VideoReader):
         self._damaged = False
         self.expected_frames = self._stream.frames or self._frames_by_duration()
         # What has no end in sight may not begin at the same place when it is opened once more.
-        if self._container.streams.audio and os.fspath(path) != STDIN and (self._container.duration or 0) > 0:
+        once = os.fspath(path) == STDIN or (not is_url(path) and Path(path).is_fifo())
+        if self._container.streams.audio and not once and (self._container.duration or 0) > 0:
             self.sound = os.fspath(path) if is_url(path) else os.path.abspath(path)
 
     def __iter__(self) -> Iterator[VideoFrame]:

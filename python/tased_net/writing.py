@@ -46,7 +46,6 @@ def video_writer(
     *,
     sound: str | None = None,
     quality: int = QUALITY,
-    max_width: int | None = None,
 ) -> Iterator[Callable[[VideoFrame], None]]:
     """Opens an H.264 MP4 file and gives a function that writes one frame to it.
 
@@ -62,8 +61,6 @@ def video_writer(
         A file or URL whose sound goes with the frames (`Sound`).
     quality
         x264's constant rate factor: 0 is without loss, 6 more halve the file.
-    max_width
-        Wider frames are made smaller.
 
     Notes
     -----
@@ -86,7 +83,7 @@ def video_writer(
             image = np.pad(frame.image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             if last < 0:
                 start = frame.time
-                codec.width, codec.height = _fitted(image.shape[1], image.shape[0], max_width)
+                codec.width, codec.height = image.shape[1], image.shape[0]
                 codec.sample_aspect_ratio = frame.pixel_aspect
                 heard = _opened(sound, container, start)
             elif heard is not None:
@@ -120,13 +117,6 @@ def _repeatable() -> dict[str, str]:
     With AVX-512, x264's look-ahead varies from run to run at widths that are no multiple of 128 (seen in build 165).
     """
     return {"x264-params": "asm=avx2"} if torch.backends.cpu.get_cpu_capability() == "AVX512" else {}
-
-
-def _fitted(width: int, height: int, max_width: int | None) -> tuple[int, int]:
-    """The size, at most `max_width` wide and even."""
-    if max_width is None or width <= max_width:
-        return width, height
-    return max_width - max_width % 2, max(2, 2 * round(height * max_width / width / 2))
 
 
 def _opened(sound: str | None, container: av.container.OutputContainer, start: Fraction) -> Sound | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from PIL import Image
 
 from tased_net import cli, predictor
 from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_for
-from tased_net.jobs import VIDEOS, Job, JobError, sources_in, tasks_for
+from tased_net.jobs import VIDEOS, Job, JobError, Task, sources_in, tasks_for
 from tased_net.video import VideoFrame, video_writer
 
 SMALL = ["--clip-length", "8", "--width", "0.02", "--size", "32x48"]
@@ -90,6 +91,19 @@ def test_results_go_into_a_folder_by_the_video_s_name() -> None:
     }
 
 
+def test_results_do_not_go_among_what_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("clips/a.avi", "frames/0001.png"):
+        Path(name).parent.mkdir()
+        Path(name).touch()
+    for argument in ("clips", "clips/*.avi"):
+        with pytest.raises(JobError, match=f"-o clips: results would be among the videos of {re.escape(argument)}"):
+            sources_in([argument], Path("clips"))
+    for source in ("frames", "frames/*.png"):
+        with pytest.raises(JobError, match=r"-o \.: frames is a video to read"):
+            tasks_for([source], Path(), ["maps"])
+
+
 @pytest.mark.parametrize(
     ("format", "file"), [("overlay", "o.MP4"), ("gif", "o.gif"), ("npz", "o.npz"), ("contact-sheet", "o.png")]
 )
@@ -117,14 +131,61 @@ def test_results_in_each_other_s_place_are_refused(
 # ---------------------------------------------------------------------------------------------------------------- the log
 
 
+def make_file(path: Path, content: str = "video") -> Path:
+    path.write_text(content)
+    return path
+
+
+def test_a_video_begun_again_is_not_done(tmp_path: Path) -> None:
+    task = Task(str(make_file(tmp_path / "a")), {})
+    with Job(tmp_path / "log", {}, {}) as job:
+        job.begin(task)
+        job.finish(task)
+        make_file(tmp_path / "a", "another")
+        assert not job.has_begun(task)
+        job.begin(task)
+        assert not job.has_done(task)
+    with Job(tmp_path / "log", {}, {}) as job:
+        assert job.has_begun(task)
+        assert not job.has_done(task)
+
+
+def test_streams_are_never_gone_on_with_but_stay_done(tmp_path: Path) -> None:
+    stream = Task("http://host/live", {})
+    with Job(tmp_path / "log", {}, {}) as job:
+        job.begin(stream)
+        assert not job.has_begun(stream)
+        job.finish(stream)
+        assert job.has_done(stream)
+
+
+def test_a_folder_with_other_images_is_another_video(tmp_path: Path) -> None:
+    folder, pattern = Task(str(tmp_path), {}), Task(str(tmp_path / "*.png"), {})
+    make_file(tmp_path / "1.png")
+    before = folder.state(), pattern.state()
+    assert before[0] is not None
+    assert before == (folder.state(), pattern.state())
+    make_file(tmp_path / "2.png")
+    assert folder.state() != before[0]
+    assert pattern.state() != before[1]
+
+
+def test_a_job_of_which_nothing_has_begun_leaves_no_log(tmp_path: Path) -> None:
+    Job(tmp_path / "log", {}, {}).__exit__()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_job_remembers_what_is_begun_done_and_decided(tmp_path: Path) -> None:
     path = tmp_path / "out" / "log"
+    a, b, c = (Task(str(make_file(tmp_path / name)), {}) for name in "abc")
     with Job(path, {"size": [32, 48]}, {"chunk": 2}) as job:
-        job.begin("a")
-        job.finish("a")
-        job.begin("b")
+        job.begin(a)
+        job.finish(a)
+        job.begin(b)
     with Job(path, {"size": [32, 48]}, {"chunk": 4}) as job:
-        assert (job.begun, job.done, job.decided) == ({"a", "b"}, {"a"}, {"chunk": 2})
+        assert [job.has_begun(task) for task in (a, b, c)] == [True, True, False]
+        assert [job.has_done(task) for task in (a, b, c)] == [True, False, False]
+        assert job.decided == {"chunk": 2}
         job.remove()
     assert list(path.parent.iterdir()) == []
 
@@ -132,30 +193,29 @@ def test_a_job_remembers_what_is_begun_done_and_decided(tmp_path: Path) -> None:
 def test_a_line_cut_short_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with Job(path, {}, {}) as job:
-        job.begin("a")
-        job.finish("a")
+        job.begin(Task("a", {}))
+        job.finish(Task("a", {}))
     whole = path.read_bytes()
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
         with Job(path, {}, {}) as job:
-            assert job.done <= job.begun <= {"a"}
-        lines = path.read_text().splitlines()
-        assert all(json.loads(line) for line in lines)
+            assert job.done <= job.begun.keys() <= {"a"}
+            assert all(json.loads(line) for line in path.read_text().splitlines())
     path.write_bytes(b"\x00[1]\nnonsense")
     with Job(path, {}, {}) as job:
-        assert job.begun == set()
+        assert job.begun == {}
 
 
 def test_another_command_does_not_go_on_with_a_job(tmp_path: Path) -> None:
     path = tmp_path / "log"
     with Job(path, {"size": [32, 48], "fps": None}, {}) as job:
-        job.begin("a")
+        job.begin(Task("a", {}))
     with pytest.raises(
         JobError, match=r"with other settings \(size \[32, 48\], now \[64, 48\]\): give the same command"
     ):
         Job(path, {"size": [64, 48], "fps": None}, {})
     with Job(path, {"size": [64, 48], "fps": None}, {}, anew=True) as job:
-        assert job.begun == set()
+        assert job.begun == {}
 
 
 def test_two_runs_do_not_write_to_one_place(tmp_path: Path) -> None:
@@ -176,12 +236,13 @@ def test_a_run_that_is_killed_and_gone_on_with_gives_the_same_files(tmp_path: Pa
     script.write_text(
         "import sys\nfrom tased_net import cli, predictor\npredictor.SEGMENT = 8\nsys.exit(cli.main(sys.argv[1:]))\n"
     )
-    for formats in (["maps"], ["overlay", "npz"]):
+    for formats in (["maps"], ["overlay", "npz", "report"]):
         run = [sys.executable, str(script), "predict", *SMALL, *videos, "--format", *formats, "--quiet", "-o"]
         whole = tmp_path / f"whole-{formats[0]}"
         start = time.monotonic()
         subprocess.run([*run, str(whole)], check=True, env=ONE_THREAD, timeout=120, capture_output=True)
         seconds = time.monotonic() - start
+        expected = files_of(whole)
         moments, stopped = random.Random(len(formats)), 0
         folder = tmp_path / f"killed-{formats[0]}"
         for _ in range(5):
@@ -192,14 +253,34 @@ def test_a_run_that_is_killed_and_gone_on_with_gives_the_same_files(tmp_path: Pa
                 process.send_signal(moments.choice([signal.SIGKILL, signal.SIGTERM]))
                 process.wait(60)
                 stopped += 1
-            half = [file for file in files_of(folder) if not (file.startswith(".") or file in files_of(whole))]
-            assert all(".part" in file for file in half)
+            for file, data in files_of(folder).items():
+                assert Path(file).name.startswith(".") or file.endswith(".overlay") or data == expected[file]
             if files_of(folder) and not any(folder.glob(".tased-predict*")):  # it was done before it was stopped
                 break
         else:
             subprocess.run([*run, str(folder)], check=True, env=ONE_THREAD, timeout=120, capture_output=True)
         assert stopped
-        assert files_of(folder) == files_of(whole)
+        assert files_of(folder) == expected
+
+
+def test_a_video_that_was_replaced_meanwhile_begins_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    clip, broken = make_clip(tmp_path / "clip.mp4", 30), tmp_path / "broken.mp4"
+    broken.touch()
+    arguments = (clip, broken, "-o", tmp_path / "out", "--format", "maps")
+    assert tased(*arguments) == 1
+    make_clip(clip, 24)
+    make_clip(broken, 10)
+    assert tased(*arguments) == 0
+    assert tased(clip, broken, "-o", tmp_path / "new", "--format", "maps") == 0
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "new")
+
+
+def test_a_process_of_torchrun_without_a_video_makes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert tased(make_clip(tmp_path / "clip.mp4"), "-o", tmp_path / "o.mp4") == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["clip.mp4"]
 
 
 def test_maps_that_stood_there_before_are_not_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,18 +117,6 @@ def test_a_video_s_peak_is_known_when_all_its_maps_are_spooled(tmp_path: Path) -
     assert peaks[0] == pytest.approx(style.smoothed(raw_map(0)).max() / style.smoothed(raw_map(11)).max())
 
 
-def test_a_spool_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
-    style = Style(normalize="video")
-    first = Spool(tmp_path / "maps.part", SIZE, style)
-    for number in (11, 3, 5):
-        first.append(raw_map(number))
-    first._file.close()  # as if the process had been killed
-    with Spool(tmp_path / "maps.part", SIZE, style, kept=2) as spool:
-        assert spool.peak == style.smoothed(raw_map(11)).max()
-        spool.append(raw_map(7))
-        assert [raw.max() for raw, _ in spool.replay()] == [raw_map(number).max() for number in (11, 3, 7)]
-
-
 # ----------------------------------------------------------------------------------------------------------------- videos
 
 

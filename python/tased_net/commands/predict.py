@@ -17,12 +17,13 @@ from typing import Any
 
 import torch
 
+from .. import __version__
 from ..jobs import Job, JobError, Task, clear, first_line, sources_in, tasks_for
 from ..predict import render_video
 from ..predictor import PRECISIONS, Predictor
 from ..render import ALPHA, COLORMAP
 from ..style import NORMALIZATIONS, SMOOTHING, Style
-from ..video import READERS, VideoError, open_video
+from ..video import READERS, STDIN, VideoError, is_url, open_video
 from ..weights import architecture, described
 from ..writers import WRITERS
 from .progress import Progress, progress_for
@@ -162,11 +163,15 @@ def run(options: argparse.Namespace) -> int:
     formats = list(dict.fromkeys([*options.format, *(["report"] if options.report else [])]))
     try:
         style = Style(options.alpha, options.colormap, options.smooth, options.normalize)
-        tasks = tasks_for(sources_in(options.videos), options.output, formats)
+        tasks = tasks_for(sources_in(options.videos, options.output), options.output, formats)
     except (JobError, ValueError) as error:
         raise UsageError(str(error)) from error
+    if options.cluster is not None and options.cluster.partition(":")[0] != "ray":
+        raise UsageError(f"--cluster {options.cluster}: want ray, or ray:ADDRESS")
     rank, ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     tasks = tasks[rank::ranks]
+    if not tasks:
+        return 0
     worker = Worker(options, style)
     settings = {
         "weights": _digest(options.weights) if options.weights else f"seed {options.seed}",
@@ -178,6 +183,9 @@ def run(options: argparse.Namespace) -> int:
         "formats": formats,
         "style": asdict(style),
         "device": worker.predictor.devices[0].type,
+        "memory": options.memory,
+        "compile": options.compile,
+        "versions": [__version__, torch.__version__],
     }
     folder = options.output if tasks_in_folder(options.output, tasks) else options.output.parent
     name = LOG.format("" if folder == options.output else f"-{options.output.name}")
@@ -200,14 +208,14 @@ def tasks_in_folder(output: Path, tasks: Sequence[Task]) -> bool:
 
 def _work(job: Job, tasks: Sequence[Task], worker: Worker, options: argparse.Namespace) -> int:
     failures: dict[str, str] = {}
-    left = [task for task in tasks if task.source not in job.done]
+    left = [task for task in tasks if not job.has_done(task)]
     if len(left) < len(tasks) and not options.quiet:
         say(f"going on: {len(tasks) - len(left)} of {len(tasks)} videos are done")
     progress = progress_for(options.quiet, options.json)(len(left), _expected_frames(left, worker))
     done_elsewhere = _cluster(options, left, job, worker)
     for task, outcome in done_elsewhere if done_elsewhere is not None else _here(left, job, worker, options, progress):
         if isinstance(outcome, int):
-            job.finish(task.source)
+            job.finish(task)
             progress.finish(task.source, list(task.targets.values()), outcome)
         else:
             failures[task.source] = outcome if task.source in outcome else f"{task.source}: {outcome}"
@@ -237,12 +245,13 @@ def _here(
 
 def _begin(task: Task, job: Job, overwrite: bool) -> None:
     """Makes the place for a task's results, unless it was begun before."""
-    if task.source not in job.begun:
-        taken = task.taken()
-        if taken and not overwrite:
-            raise FileExistsError(f"{taken[0]} is there already: give --overwrite to replace it")
-        clear(task)
-        job.begin(task.source)
+    if job.has_begun(task):
+        return
+    taken = task.taken()
+    if taken and not overwrite and task.source not in job.begun:
+        raise FileExistsError(f"{taken[0]} is there already: give --overwrite to replace it")
+    clear(task)
+    job.begin(task)
 
 
 def _cluster(
@@ -250,9 +259,7 @@ def _cluster(
 ) -> Iterator[tuple[Task, int | str]] | None:
     if options.cluster is None:
         return None
-    kind, _, address = options.cluster.partition(":")
-    if kind != "ray":
-        raise UsageError(f"--cluster {options.cluster}: want ray, or ray:ADDRESS")
+    address = options.cluster.partition(":")[2]
     try:
         from ..cluster import on_ray
     except ImportError as error:
@@ -285,6 +292,7 @@ class Worker:
 
     def __init__(self, options: argparse.Namespace, style: Style, decided: Mapping[str, Any] | None = None) -> None:
         self.options, self.style = options, style
+        self._lengths: dict[str, int | None] = {}
         net = network(options)
         try:
             self.predictor = Predictor(
@@ -321,13 +329,9 @@ class Worker:
 
     def expected_frames(self, task: Task) -> int | None:
         """How many frames a video has as far as its header knows; None also where it cannot be opened, or only once."""
-        if "://" in task.source or task.source == "-":
-            return None
-        try:
-            with open_video(task.source) as video:
-                return video.expected_frames
-        except VideoError:
-            return None
+        if task.source not in self._lengths:
+            self._lengths[task.source] = _length(task.source)
+        return self._lengths[task.source]
 
     def __call__(self, task: Task, tick: Callable[[int], object] = lambda count: None) -> int:
         """Predicts a video, from where it was left; returns its number of frames."""
@@ -348,6 +352,16 @@ class Worker:
 def _expected_frames(tasks: Sequence[Task], worker: Worker) -> int | None:
     frames = [worker.expected_frames(task) for task in tasks]
     return sum(count for count in frames if count) if all(frames) else None
+
+
+def _length(source: str) -> int | None:
+    if source == STDIN or is_url(source) or Path(source).is_fifo():
+        return None
+    try:
+        with open_video(source) as video:
+            return video.expected_frames
+    except VideoError:
+        return None
 
 
 def _digest(file: Path) -> str:
