@@ -166,7 +166,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> IO[bytes]:
 class PreviewWriter(FileWriter):
     """A short animated image of the overlay: at most 480 pixels wide, 8 seconds and 96 frames.
 
-    A longer video is shown in time lapse, its frames spread evenly. Of 8 seconds a GIF takes some 5 MB, a WebP 1 MB.
+    A longer video is shown in time lapse, its frames spread evenly.
     """
 
     kind: ClassVar[str]  # as Pillow calls it

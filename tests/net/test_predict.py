@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
 import time
 import weakref
@@ -10,6 +12,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -202,6 +205,33 @@ def test_large_frames_are_decoded_a_second_time_if_images_are_needed(
         results.append(files_of(folder))
     assert results[0] == results[1]
     assert camera.opened == 2 + ("overlay" in formats)
+
+
+def test_a_pipe_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "HELD_BYTES", 0)
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height = 60, 40
+        for image in noise(12):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, "rgb24")))
+        container.mux(stream.encode(None))
+    os.mkfifo(tmp_path / "pipe.mkv")
+    data = (tmp_path / "a.mkv").read_bytes()
+    for style in (Style(), Style(normalize="video")):
+        writer = threading.Thread(target=write_all, args=(tmp_path / "pipe.mkv", data))
+        writer.start()
+        if style.normalize == "frame":
+            assert render_video(small_predictor(), tmp_path / "pipe.mkv", {"overlay": tmp_path / "o.mp4"}) == 12
+        else:
+            with pytest.raises(VideoError, match=r"pipe\.mkv: normalize='video' reads a video twice"):
+                render_video(small_predictor(), tmp_path / "pipe.mkv", {"overlay": tmp_path / "p.mp4"}, style=style)
+        writer.join(60)
+        assert not writer.is_alive()
+
+
+def write_all(path: Path, data: bytes) -> None:
+    with contextlib.suppress(BrokenPipeError), path.open("wb") as pipe:
+        pipe.write(data)
 
 
 def test_a_video_that_has_changed_meanwhile_is_told(

@@ -275,6 +275,21 @@ def test_damaged_sound_is_carried_over_in_part_with_a_warning(tmp_path: Path) ->
     assert loud[-3:] == pytest.approx(bright[-3:], abs=0.03)  # the rest stays with the picture
 
 
+@pytest.mark.parametrize("codec", ["aac", "mp2"])
+def test_sound_whose_times_jump_back_does_not_cost_the_video(tmp_path: Path, codec: str) -> None:
+    """Two recordings strung together, as `cat` does with transport streams."""
+    once = sounding_video(tmp_path / "once.ts", codec, seconds=1)
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(2 * once.read_bytes())
+    with pytest.warns(VideoWarning, match=r"twice\.ts: its sound is damaged, and only a part of it is carried over"):
+        file = write(tmp_path, "overlay", scenes(100), replace(INFO, sound=str(twice)))
+    assert len(read(file)) == 100
+    with av.open(str(file)) as container:
+        times = [packet.dts for packet in container.demux(audio=0) if packet.dts is not None]
+    assert len(times) > 50
+    assert times == sorted(set(times))
+
+
 # ------------------------------------------------------------------------------------------------------- maps as they are
 
 
