@@ -342,7 +342,7 @@ def kl_divergence(pred: Array, density: Array) -> float:
             raise ValueError(f"{name} is no distribution: its lowest value is {values.min():g}")
     if not truth.any():
         raise ValueError("the density is all zero: it says nothing about where people look")
-    image = imresize(given, (truth.shape[0], truth.shape[1])).astype(np.float64).clip(0)
+    image = _resized(given, truth.shape).astype(np.float64).clip(0)
     seen = truth > 0  # the rest adds nothing
     p = image[seen] / (image.sum() or 1)
     q = truth[seen] / truth.sum()
@@ -402,7 +402,13 @@ def _map(value: Array, name: str) -> NDArray[Any]:
 
 
 def _prediction(value: Array, size: tuple[int, ...], name: str = "pred") -> NDArray[Any]:
-    return imresize(_map(value, name), (size[0], size[1]))
+    return _resized(_map(value, name), size)
+
+
+def _resized(image: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    if _is_constant(image):
+        return np.full(size, image.flat[0])  # which the rounding of weights would take from a map of floating point
+    return imresize(image, (size[0], size[1]))
 
 
 def _fixations(value: Array) -> NDArray[np.bool_]:

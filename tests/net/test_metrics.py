@@ -341,10 +341,12 @@ def test_other_frames_may_come_as_one_map_or_as_many() -> None:
     assert shuffled_auc(pred, fixations, OTHERS) == shuffled_auc(pred, fixations, OTHERS.any(0))
 
 
-@pytest.mark.parametrize("value", [0, 90, 255])
-def test_a_constant_prediction_scores_chance(value: int) -> None:
+@pytest.mark.parametrize(
+    ("value", "dtype"), [(0, np.uint8), (90, np.uint8), (255, np.uint8), (0.1, float), (7.7, float), (0.1, np.float32)]
+)
+def test_a_constant_prediction_scores_chance(value: float, dtype: type[np.generic]) -> None:
     fixations = ODD["smooth"][1]
-    pred = np.full((9, 9), value, np.uint8)
+    pred = np.full((9, 9), value, dtype)
     assert nss(pred, fixations) == 0
     assert cc(pred, DENSITY) == 0
     assert sim(pred, DENSITY) == 0
