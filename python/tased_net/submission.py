@@ -11,6 +11,7 @@ import os
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 from PIL import Image
 from tqdm import tqdm
@@ -21,11 +22,10 @@ from .predictions import Faults, MapFolder, read_map
 from .writing import whole_file
 
 SIZE = (360, 640)  # height and width
-VIDEOS = {"test": 300, "val": 100}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first time that a zip archive knows
 
 
-def check(split: Split, maps: MapFolder, *, resize: bool) -> Faults:
+def check(split: Split, maps: MapFolder, *, resize: bool, progress: bool = False) -> Faults:
     """Finds what is wrong with maps that are to be submitted.
 
     Parameters
@@ -36,16 +36,20 @@ def check(split: Split, maps: MapFolder, *, resize: bool) -> Faults:
         Its predictions.
     resize
         Whether maps of another size than 640x360 will do.
+    progress
+        Whether to show a bar.
 
     Returns
     -------
     Faults
         Missing, extra and unreadable frames, and in `unreadable` also those of a wrong size or colour.
     """
-    faults = maps.faults
+    faults = deepcopy(maps.faults)
     paths = [path for video in split.videos for _, path in maps.maps(video)]
     with ThreadPoolExecutor() as threads:
-        faults.unreadable += [line for line in threads.map(lambda path: _fault(path, resize=resize), paths) if line]
+        found = threads.map(lambda path: _fault(path, resize=resize), paths)
+        shown = tqdm(found, "maps checked", len(paths), unit="frame", leave=False, disable=not progress)
+        faults.unreadable += [line for line in shown if line]
     return faults
 
 

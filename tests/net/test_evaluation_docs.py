@@ -12,6 +12,7 @@ import torch
 from net.layouts import write_dhf1k
 from net.test_evaluate import write_maps
 from tased_net import TASEDNet, cli, metrics
+from tased_net.data import DATASETS
 
 PAGE = Path(__file__).parents[2] / "docs" / "evaluation.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -21,8 +22,7 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
 
 def test_the_page_s_commands_and_python_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tased_net.submission.VIDEOS", {"test": 2})
-    monkeypatch.setattr("tased_net.commands.pack.VIDEOS", {"test": 2})
+    monkeypatch.setitem(DATASETS["dhf1k"].expected, "test", range(701, 703))
     lengths = {601: 2, 602: 3}
     write_dhf1k(Path("DHF1K"), {**lengths, 701: 2, 702: 1})
     write_maps(Path("maps"), lengths)

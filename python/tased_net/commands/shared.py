@@ -40,6 +40,11 @@ def say(message: str) -> None:
     tqdm.write(f"tased: {message}", file=sys.stderr)
 
 
+def reason(error: OSError, path: object) -> str:
+    """Which file could not be read or written, or else `path`, and why."""
+    return f"{error.filename or path}: {(error.strerror or str(error)).lower()}"
+
+
 def given(options: argparse.Namespace) -> dict[str, Any]:
     """The variant's options that stand on the command line."""
     return {name: getattr(options, name) for name in ARCHITECTURE if getattr(options, name, None) is not None}
