@@ -38,11 +38,10 @@ from .scoring import (
     read_points,
     score_chunk,
 )
-from .sharing import cores, executor_of, gathered, ordered, processes
+from .sharing import executor_of, gathered, ordered, processes
 from .writing import whole_file
 
 CHUNK = 16  # frames that a worker is given at a time
-MANY = 1000  # frames from which workers are worth their start
 
 OF_FIXATIONS = ("nss", "auc_judd", "shuffled_auc", "information_gain")
 OF_DENSITY = ("cc", "sim", "kl_divergence")
@@ -83,7 +82,7 @@ def evaluate(
     seed: int = 0,
     draw: bool = False,
     baseline: Map8 | None = None,
-    workers: int | None = None,
+    workers: int = 0,
     partial: str | os.PathLike[str] | None = None,
     progress: bool = False,
 ) -> Evaluation | None:
@@ -99,8 +98,8 @@ def evaluate(
     seed, draw, baseline
         See `Settings`.
     workers
-        Processes that read and score, 0 for none but this one; None for one a core where there are many frames. A network
-        predicts in this process.
+        Processes that read and score, 0 for none but this one. They are spawned: a script that wants some calls this below
+        ``if __name__ == "__main__"``. A network predicts in this process.
     partial
         A folder that keeps the videos that are done, for the next call. Who has used the scores is to delete it.
     progress
@@ -117,10 +116,7 @@ def evaluate(
         If no frame can be scored.
     """
     videos, kinds, left_out = _annotated(split)
-    frames = sum(video.length for video in videos)
     with processes() as (rank, world):
-        if workers is None:
-            workers = 0 if frames < MANY else max(1, cores() // world)
         with executor_of(workers) as executor:
             bar = progress and rank == 0
             scorer = _Scorer(videos, predictions, executor, workers, rank, world, _made(partial), bar)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import importlib
 import json
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from PIL import Image
 from net.layouts import SIZE, density, fixations, save, write_clips, write_dhf1k
 from tased_net import Predictor, TASEDNet, cli, metrics, postprocess
 from tased_net import torchmetrics as modules
-from tased_net.data import Split, open_dataset
+from tased_net.data import DATASETS, Split, open_dataset
 from tased_net.evaluate import evaluate
 from tased_net.predictions import MapFolder, read_map
 from tased_net.published import METRICS, published
@@ -195,6 +197,26 @@ def test_workers_give_the_same_files(whole: Path, data: Path, maps: Path, tmp_pa
     arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "-o", output, "--quiet", "--workers", 2]
     assert tased(*arguments) == 0
     assert same_files(whole, output)
+
+
+def test_the_command_alone_chooses_workers(few: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    from tased_net import evaluate as module
+
+    data, maps = few
+    split = open_dataset(data, "dhf1k", "val")
+    long = [replace(video, length=1000, gaps=tuple(range(video.length, 1000))) for video in split.videos]
+    chosen: list[int] = []
+    original = module.executor_of
+    monkeypatch.setattr(module, "executor_of", lambda workers: chosen.append(workers) or original(0))
+    part = replace(split, videos=long)
+    evaluate(part, MapFolder(maps, part))
+    assert chosen == [0]  # a script that is not guarded may call it
+    monkeypatch.setattr("tased_net.commands.evaluate.cores", lambda: 6)
+    for many, processes in ((8, "1"), (7, "1"), (7, "2"), (7, "8")):
+        monkeypatch.setattr("tased_net.commands.evaluate.MANY", many)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        assert tased("evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet", "--overwrite") == 0
+    assert chosen[1:] == [0, 6, 3, 1]
 
 
 def test_torchrun_gives_the_same_files_and_modules_sum_over_its_processes(
@@ -501,6 +523,55 @@ def test_results_are_not_overwritten_unasked(few: tuple[Path, Path], capsys: pyt
     assert "pred_scores holds results already: give --overwrite" in capsys.readouterr().err
 
 
+def test_strict_refuses_parts_of_a_dataset(few: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    data, maps = few
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet"]
+    assert tased(*arguments, "--strict") == 2
+    assert f"{data}: is not complete: 97 videos are missing: 0604 to 0700" in capsys.readouterr().err
+    assert tased(*arguments) == 0
+
+
+def test_what_cannot_be_written_is_one_sentence(
+    few: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps = few
+    (tmp_path / "file").touch()
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet"]
+    assert tased(*arguments, "-o", tmp_path / "file" / "out") == 1
+    end = "file/out/.partial: not a directory; what is done is kept\n"
+    assert capsys.readouterr().err.endswith(end)
+    with pytest.raises(NotADirectoryError):
+        tased(*arguments, "-o", tmp_path / "file" / "out", "--debug")
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr("tased_net.commands.evaluate.write_videos", raiser(full))
+    assert tased(*arguments) == 1
+    assert (
+        f"error: {tmp_path / 'pred_scores'}: no space left on device; what is done is kept" in capsys.readouterr().err
+    )
+    assert (tmp_path / "pred_scores" / ".partial").exists()
+
+
+def raiser(error: BaseException) -> Callable[..., None]:
+    def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+def test_a_run_stopped_as_it_writes_goes_on(
+    few: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps = few
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet"]
+    with monkeypatch.context() as patch:
+        patch.setattr("tased_net.commands.evaluate.write_videos", raiser(KeyboardInterrupt()))
+        assert tased(*arguments) == 130
+    assert "the same command goes on from here" in capsys.readouterr().err
+    assert (tmp_path / "pred_scores" / "frames.csv").exists()
+    assert tased(*arguments) == 0
+    assert (tmp_path / "pred_scores" / "scores.json").exists()
+
+
 # -------------------------------------------------------------------------------------------------- the table of others
 
 
@@ -679,9 +750,52 @@ def test_a_part_of_the_test_split_is_no_submission(tmp_path: Path, capsys: pytes
     data = write_dhf1k(tmp_path / "DHF1K", {701: 1})
     maps = write_maps(tmp_path / "pred", {701: 1})
     assert tased("pack", maps, "--data", data) == 2
-    assert "holds 1 of the 300 videos of test: a submission needs them all" in capsys.readouterr().err
+    assert "is not complete: 299 videos are missing: 0702 to 1000" in capsys.readouterr().err
     assert tased("pack", maps, "--data", data, "-o", "pred.tar") == 2
     assert "name a file that ends in .zip" in capsys.readouterr().err
+
+
+def test_a_submission_that_cannot_be_written_is_one_sentence(
+    submission: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps = submission
+    (tmp_path / "file").touch()
+    arguments = ["pack", maps, "--data", data, "-o", tmp_path / "file" / "out.zip"]
+    assert tased(*arguments, "--quiet") == 1
+    assert capsys.readouterr().err == f"tased: error: {tmp_path / 'file'}: file exists\n"
+    assert tased(*arguments) == 1
+    assert "maps checked" in capsys.readouterr().err
+    with pytest.raises(FileExistsError):
+        tased(*arguments, "--debug")
+
+
+def test_frames_and_folders_too_many_are_no_submission(
+    submission: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps = submission
+    copy = tmp_path / "mine"
+    shutil.copytree(maps, copy, copy_function=os.link)
+    os.link(copy / "0705" / "0001.png", copy / "0705" / "0002.png")
+    (copy / "1001").mkdir()
+    assert tased("pack", copy, "--data", data, "-o", tmp_path / "mine.zip", "--quiet") == 1
+    error = capsys.readouterr().err
+    assert "0705: 1 frame is not of the video: 2" in error
+    assert "1001: no video of the split has this name" in error
+    assert not (tmp_path / "mine.zip").exists()
+
+
+def test_an_incomplete_dataset_makes_no_submission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(DATASETS["dhf1k"].expected, "test", range(701, 703))
+    data = write_dhf1k(tmp_path / "DHF1K", {701: 3, 702: 1})
+    (data / "video" / "0701" / "0002.png").unlink()
+    maps = tmp_path / "pred"
+    for place in ("0701/0001.png", "0701/0003.png", "0702/0001.png"):
+        save(maps / place, metrics.imresize(prediction(701, 0), (360, 640)))
+    assert tased("pack", maps, "--data", data, "-o", tmp_path / "pred.zip") == 2
+    assert "1 video lacks images or truth in between: 0701" in capsys.readouterr().err
+    assert not (tmp_path / "pred.zip").exists()
 
 
 # ------------------------------------------------------------------------------------------------------ torchmetrics modules

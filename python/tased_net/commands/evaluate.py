@@ -22,11 +22,24 @@ from ..published import table
 from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
+from ..sharing import cores
 from ..writing import whole_file
-from .shared import Commands, PageFormatter, UsageError, add_debug, add_size, add_variant, devices, network, say
+from .shared import (
+    Commands,
+    PageFormatter,
+    UsageError,
+    add_debug,
+    add_size,
+    add_variant,
+    devices,
+    network,
+    reason,
+    say,
+)
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
 PARTIAL = ".partial"  # the folder of videos that are done, in OUT
+MANY = 1000  # frames from which workers are worth their start
 DEFAULT_SPLITS = {"dhf1k": "val", "hollywood2": "test", "ucfsports": "test"}
 LISTED = 30  # lines of faults on the screen
 REFUSED = "error: the predictions are not those of the split ({}): mend them, or give --allow-missing"
@@ -49,7 +62,7 @@ examples:
   torchrun --nproc-per-node 4 -m tased_net.cli evaluate maps --data DHF1K \\
     --dataset dhf1k        # four processes share the videos
 
-Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 130 stopped by ctrl-C.""",
+Exit status: 0 all done, 1 predictions are missing or a file cannot be read or written, 2 usage, 130 stopped by ctrl-C.""",
         formatter_class=PageFormatter,
     )
     add = parser.add_argument
@@ -104,7 +117,7 @@ Exit status: 0 all done, 1 predictions are missing or cannot be read, 2 usage, 1
 
 
 def run(options: argparse.Namespace) -> int:
-    """`tased evaluate`: returns 1 if predictions are at fault, else 0."""
+    """`tased evaluate`: returns 1 if predictions or a file are at fault, else 0."""
     if (options.pred is None) == (options.weights is None):
         raise UsageError("name a folder of predicted maps, or --weights to predict them: one of the two")
     if options.workers is not None and options.workers < 0:
@@ -113,12 +126,16 @@ def run(options: argparse.Namespace) -> int:
     if source.name in ("", ".."):
         source = source.resolve()
     output = options.output or source.with_name(f"{source.stem if options.weights else source.name}_scores")
-    if not options.overwrite and any((output / name).exists() for name in FILES):
+    begun = os.path.isdir(
+        output / PARTIAL
+    )  # so results that are there are of this run, which was stopped as it wrote them
+    if not (options.overwrite or begun) and any(os.path.exists(output / name) for name in FILES):
         raise UsageError(f"{output} holds results already: give --overwrite to replace them, or another -o")
     split_name = options.split or DEFAULT_SPLITS.get(options.dataset)
     first = int(os.environ.get("RANK", "0")) == 0
     try:
-        split = open_dataset(options.data, options.dataset, split_name, strict=options.strict)
+        bar = first and not options.quiet
+        split = open_dataset(options.data, options.dataset, split_name, strict=options.strict, progress=bar)
         for problem in split.problems if first else ():
             say(f"warning: {problem}")
         baseline = None if options.baseline is None else read_map(options.baseline)
@@ -131,12 +148,23 @@ def run(options: argparse.Namespace) -> int:
             seed=options.seed,
             draw=options.draw,
             baseline=baseline,
-            workers=options.workers,
+            workers=_workers(split) if options.workers is None else options.workers,
             partial=output / PARTIAL,
             progress=not options.quiet,
         )
+        if evaluation is None:
+            return 0
+        if evaluation.faults and not options.allow_missing:
+            return refused(evaluation.faults, REFUSED)
+        _write(output, evaluation, split, source, options)
+        shutil.rmtree(output / PARTIAL, ignore_errors=True)
     except (DataError, ScoresError) as error:
         raise UsageError(str(error)) from error
+    except OSError as error:
+        if options.debug:
+            raise
+        say(f"error: {reason(error, output)}; what is done is kept")
+        return 1
     except BrokenExecutor as error:
         if options.debug:
             raise
@@ -145,16 +173,16 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         say("the same command goes on from here")
         raise
-    if evaluation is None:
-        return 0
-    if evaluation.faults and not options.allow_missing:
-        return refused(evaluation.faults, REFUSED)
-    _write(output, evaluation, split, source, options)
-    shutil.rmtree(output / PARTIAL, ignore_errors=True)
     if not options.quiet:
         _show(evaluation, split, source.name, options)
         say(f"{output}: {', '.join(FILES)}")
     return 0
+
+
+def _workers(split: Split) -> int:
+    """One a core, of which torchrun's processes have a share each, where frames are many."""
+    few = sum(video.length for video in split.videos) < MANY
+    return 0 if few else max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | NetworkMaps:
