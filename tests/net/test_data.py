@@ -34,7 +34,7 @@ from net.layouts import (
     write_ucfsports,
 )
 from tased_net import Predictor, TASEDNet, cli
-from tased_net.data import Clips, DataError, Place, Split, Video, open_dataset
+from tased_net.data import Clips, DataError, Place, Split, Video, cache, open_dataset
 from tased_net.data.clips import resized_density, resized_fixations
 from tased_net.data.listing import list_folder, series
 from tased_net.data.problems import natural
@@ -358,16 +358,23 @@ def test_a_folder_that_has_not_changed_is_not_read_again(tmp_path: Path, monkeyp
         read.append(path)
         return list_folder(path)
 
+    written: list[object] = []
+
+    def kept(kind: str, path: str, value: object) -> None:
+        written.append(value)
+        cache.keep(kind, path, value)
+
     monkeypatch.setattr("tased_net.data.listing.list_folder", noted)
+    monkeypatch.setattr("tased_net.data.listing.keep", kept)
     monkeypatch.setattr("tased_net.data.listing._JUST_CHANGED", 0)
     first = open_dataset(tmp_path, "folder")
     assert len(read) == 5
     assert open_dataset(tmp_path, "folder") == first
-    assert len(read) == 5
+    assert (len(read), len(written)) == (5, 1)
     for kind in ("images", "maps", "fixation"):
         save(tmp_path / "street" / kind / "0004.png", density(0, 3))
     assert open_dataset(tmp_path, "folder").videos[0].length == 4
-    assert len(read) == 8
+    assert (len(read), len(written)) == (8, 2)
 
 
 @pytest.mark.parametrize("value", ["null", "[]", '{"PATH": 1}', '{"PATH": [TIME, {"images": {}}]}'])
@@ -503,6 +510,7 @@ def test_maps_are_read_as_the_grey_value_over_the_highest(tmp_path: Path) -> Non
         lambda file: Image.fromarray(grey).convert("RGB").save(file),
         lambda file: Image.fromarray(grey).convert("P").save(file),
         lambda file: Image.fromarray(deep).save(file),
+        lambda file: Image.fromarray((deep + 6 * (deep == 65535).astype(np.int32)).astype(np.int32)).save(file, "TIFF"),
     ]
     for number, write in enumerate(writers):
         values = write_one(tmp_path / str(number), maps_png=write).density(0)
@@ -516,6 +524,10 @@ def test_maps_are_read_as_the_grey_value_over_the_highest(tmp_path: Path) -> Non
     [
         ({"maps_png": lambda file: file.write_bytes(b"")}, r"0001\.png: damaged, or not what its name says"),
         ({"maps_png": lambda file: file.symlink_to("nowhere")}, r"0001\.png: no such file"),
+        (
+            {"maps_png": lambda file: Image.fromarray(np.ones((2, 2), np.float32)).save(file, "TIFF")},
+            r"0001\.png: holds floating-point values, whose range is unknown; save it with 8 or 16 bits",
+        ),
         ({"fixation_mat": lambda file: file.write_bytes(b"text")}, r"0001\.mat: damaged, or not what its name says"),
         ({"fixation_mat": matrices(a=POINTS, b=POINTS)}, r"0001\.mat: want one matrix, or one called I, found a, b"),
         ({"fixation_mat": matrices(count=3)}, r"0001\.mat: want one matrix, or one called I, found none"),

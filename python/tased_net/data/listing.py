@@ -165,12 +165,13 @@ class Lister:
         except OSError as error:
             raise DataError(f"{path}: cannot be listed ({error.strerror})") from error
         folder = _remembered(self._known.get(path), changed)
-        if folder is None:
-            started = time.time_ns()
-            folder = list_folder(path)
-            if changed > started - _JUST_CHANGED:
-                return folder
-        self._now[path] = [changed, asdict(folder)]
+        if folder is not None:
+            self._now[path] = self._known[path]  # as it was read, so that nothing new to save is seen in it
+            return folder
+        started = time.time_ns()
+        folder = list_folder(path)
+        if changed <= started - _JUST_CHANGED:
+            self._now[path] = [changed, asdict(folder)]
         return folder
 
     def save(self) -> None:

@@ -83,8 +83,10 @@ def image_size(path: str) -> tuple[int, int]:
 
 def _grey(path: str) -> NDArray[Any]:
     image = _read(path)
-    if image.mode.startswith("I"):  # PNG of 16 bits
-        return np.array(image).astype(np.uint16)
+    if image.mode == "F":
+        raise DataError(f"{path}: holds floating-point values, whose range is unknown; save it with 8 or 16 bits")
+    if image.mode.startswith("I"):  # PNG of 16 bits, or 32 of which 16 are in use
+        return np.asarray(image, np.int64).clip(0, 65535).astype(np.uint16)
     return np.array(image if image.mode == "L" else image.convert("L"))
 
 
