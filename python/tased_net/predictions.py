@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .data import DataError, Split, Video
 from .data.listing import Series, list_folder
 from .data.truth import read_density
+from .images import SUFFIXES
 from .predict import postprocess
 from .predictor import Predictor
 from .video import RGB
@@ -51,12 +52,12 @@ class Faults:
         return bool(self.missing or self.extra or self.unknown or self.unreadable)
 
     def counts(self) -> dict[str, int]:
-        """How many frames, and folders of unknown name."""
+        """How many frames, and folders and images that belong to none."""
         return {
             "missing": sum(map(len, self.missing.values())),
             "extra": sum(map(len, self.extra.values())),
             "unreadable": len(self.unreadable),
-            "unknown_folders": len(self.unknown),
+            "unknown": len(self.unknown),
         }
 
     def lines(self) -> list[str]:
@@ -65,7 +66,10 @@ class Faults:
         for kind, places in (("missing", self.missing), ("not of the video", self.extra)):
             for name, numbers in places.items():
                 found.append(f"{name}: {len(numbers)} frame{_plural(numbers)} {kind}: {ranges(numbers)}")
-        return found + [f"{name}: no video of the split has this name" for name in self.unknown] + self.unreadable
+        for name in self.unknown:
+            is_file = os.path.splitext(name)[1].lower() in SUFFIXES
+            found.append(f"{name}: {'not the map of a frame' if is_file else 'no video of the split has this name'}")
+        return found + self.unreadable
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -106,11 +110,14 @@ class MapFolder:
         if not self.root.is_dir():
             raise DataError(f"{root}: no such folder")
         self.faults = Faults()
-        folders = {_known_name(name): name for name in list_folder(os.fspath(root)).folders}
+        folders, free = _claimed([video.name for video in split.videos], _folders(os.fspath(root), split))
+        self.faults.unknown += free
         self._files: dict[str, Series] = {}
         for video in split.videos:
-            folder = folders.pop(_known_name(video.name), None)
+            folder = folders.get(video.name)
             found = list_folder(os.path.join(root, folder)).images if folder is not None else None
+            if folder is not None:
+                self.faults.unknown += [f"{folder}/{name}" for name in _unclaimed(os.path.join(root, folder), found)]
             numbers = found.numbers() if found is not None else set()
             if found is not None:
                 self._files[video.name] = found
@@ -120,7 +127,6 @@ class MapFolder:
                 self.faults.missing[video.name] = missing
             if extra:
                 self.faults.extra[video.name] = extra
-        self.faults.unknown += sorted(folders.values())
 
     def maps(self, video: Video) -> Iterator[tuple[int, str]]:
         """Numbers of a video's frames and files of their maps, as far as they are there."""
@@ -153,9 +159,42 @@ def files_key(paths: Iterable[str]) -> str:
     return digest.hexdigest()
 
 
+def _folders(root: str, split: Split) -> list[str]:
+    """Folders that may be videos: those of the root, and in those that videos such as "train/street" are in."""
+    above = {video.name.rpartition("/")[0] for video in split.videos if "/" in video.name}
+    found = []
+    for name in list_folder(root).folders:
+        below = list_folder(os.path.join(root, name)).folders if name in above else ()
+        found += [f"{name}/{one}" for one in below] if name in above else [name]
+    return found
+
+
+def _claimed(names: list[str], folders: list[str]) -> tuple[dict[str, str], list[str]]:
+    """The folder of each video, which has its name or else its number, and the folders that are none's."""
+    found = {name: name for name in names if name in folders}
+    free = sorted(set(folders).difference(found))
+    for name in names:
+        folder = next((one for one in free if _known_name(one) == _known_name(name)), None)
+        if name not in found and folder is not None:
+            found[name] = folder
+            free.remove(folder)
+    return found, free
+
+
+def _unclaimed(folder: str, images: Series | None) -> list[str]:
+    """Images of a folder that have no number, or one that another has."""
+    taken = set() if images is None else {os.path.basename(images.path(number)) for number in images.numbers()}
+    return sorted(
+        name
+        for name in os.listdir(folder)
+        if name[0] != "." and os.path.splitext(name)[1].lower() in SUFFIXES and name not in taken
+    )
+
+
 def _known_name(name: str) -> str:
     """A number is the same with and without leading zeros."""
-    return str(int(name)) if name.isdecimal() else name
+    above, slash, last = name.rpartition("/")
+    return f"{above}{slash}{int(last) if last.isdecimal() else last}"
 
 
 @dataclass
@@ -173,23 +212,27 @@ class NetworkMaps:
     predictor: Predictor
     identity: str
     faults: Faults = field(default_factory=Faults)
+    _told: dict[str, str] = field(default_factory=dict, repr=False)  # of `faults.unreadable`, by video
 
     def maps(self, video: Video) -> Iterator[tuple[int, Map8]]:
         """Numbers of a video's frames and their maps; ends early, with a fault, where a frame cannot be decoded."""
         there = set(expected_frames(video))
         done = 0
+        if self.faults.missing.pop(video.name, None) is not None:  # of a former call
+            self.faults.unreadable.remove(self._told.pop(video.name))
         try:
             for index, saliency in enumerate(self._predicted(video.images(range(video.length)))):
                 if index in there:
                     yield index, saliency
                 done = index + 1
         except DataError as error:
+            self._told[video.name] = str(error)
             self.faults.unreadable.append(str(error))
             self.faults.missing[video.name] = [index + 1 for index in sorted(there) if index >= done]
 
     def key(self, video: Video) -> str:
-        """Stands for the network and how it is used."""
-        return f"{self.identity} {self.predictor.size} {self.predictor.precision}"
+        """Stands for the network, how it is used, and the files of the frames."""
+        return f"{self.identity} {self.predictor.size} {self.predictor.precision} {files_key(video.source.paths())}"
 
     def whole(self, name: str) -> bool:
         """Whether all maps of a video have been given."""
