@@ -14,6 +14,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,6 +24,7 @@ from zipfile import BadZipFile
 import numpy as np
 from tqdm import tqdm
 
+from . import __version__
 from .data import Split, Video
 from .predictions import Faults, Map8, MapFolder, NetworkMaps, expected_frames, files_key
 from .scores import Scores, ScoresError, VideoScores
@@ -134,6 +136,8 @@ def evaluate(
 
 def _annotated(split: Split) -> tuple[list[Video], set[str], Counter[str]]:
     """The videos that have every kind of truth that any has, these kinds, and what is left out."""
+    if not split.videos:
+        raise ScoresError(f"{split.root}: no video of it can be used, see the warnings")
     has = {
         video.name: {kind for kind, files in (("fixations", video.fixation_maps), ("density", video.maps)) if files}
         for video in split.videos
@@ -175,7 +179,7 @@ def _evaluation(names: tuple[str, ...], records: list[Record], faults: Faults, l
 
 
 def _together(parts: list[Faults]) -> Faults:
-    faults = parts[0]
+    faults = deepcopy(parts[0])  # those of the predictions, which are to stay as they are
     for part in parts[1:]:
         faults.missing.update(part.missing)
         faults.unreadable += [line for line in part.unreadable if line not in faults.unreadable]
@@ -208,17 +212,21 @@ class _Scorer:
         return [parts[number % self.world][number // self.world] for number in range(len(self.videos))]
 
     def records(self, settings: Settings, points: Fixated | None) -> list[Record]:
-        """What came of the videos of this process."""
-        mine = range(self.rank, len(self.videos), self.world)
+        """What came of the videos of this process. Those that are done are taken up first, then the rest is shared."""
+        everyone = range(len(self.videos))
         truth = points_key(points)  # of all videos, as s-AUC draws among all
-        keys = {number: self._key(number, settings, truth) for number in mine}
-        done = {number: record for number in mine if (record := self._taken_up(number, keys[number])) is not None}
-        chosen = [number for number in mine if number not in done]
+        done: dict[int, Record] = {}
+        for number in everyone[self.rank :: self.world]:
+            if (record := self._taken_up(number, self._key(number, settings, truth))) is not None:
+                done[number] = record
+        settled = set().union(*gathered(set(done), self.world))
+        chosen = [number for number in everyone if number not in settled][self.rank :: self.world]
+        keys = {number: self._key(number, settings, truth) for number in chosen}
         others = (
             OtherFrames(points, settings.seed) if points is not None and "shuffled_auc" in settings.metrics else None
         )
         records = {number: Record(self.videos[number].name) for number in chosen}
-        total, begun = (sum(self.videos[number].length for number in numbers) for numbers in (mine, done))
+        total, begun = (sum(self.videos[number].length for number in numbers) for numbers in ([*done, *chosen], done))
         with tqdm(total=total, initial=begun, unit="frame", desc="scores", disable=not self.progress) as bar:
             jobs = (job for number in chosen for job in self._chunks(number, settings, points, others, records[number]))
             results = ordered(_numbered_chunk, jobs, self.executor, 4 * self.workers)
@@ -232,7 +240,7 @@ class _Scorer:
                 bar.update(frames)
             if last >= 0:
                 self._keep(last, keys[last], records[last])
-        return [done.get(number) or records[number] for number in mine]
+        return [*done.values(), *records.values()]
 
     def _chunks(
         self,
@@ -269,7 +277,7 @@ class _Scorer:
         video = self.videos[number]
         maps = video.maps
         densities = [] if maps is None else [maps.path(video.first + index) for index in expected_frames(video)]
-        parts = [video.name, settings.key(), truth, files_key(densities), self.predictions.key(video)]
+        parts = [__version__, video.name, settings.key(), truth, files_key(densities), self.predictions.key(video)]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
     def _file(self, number: int) -> Path | None:

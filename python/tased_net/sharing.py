@@ -9,9 +9,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
+
+PATIENCE = timedelta(days=30)  # of a process that has done its share and waits for the others
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -23,7 +26,7 @@ def processes() -> Iterator[tuple[int, int]]:
     distributed = torch.distributed.is_available()
     ours = distributed and not torch.distributed.is_initialized() and torch.distributed.is_torchelastic_launched()
     if ours:
-        torch.distributed.init_process_group("gloo")
+        torch.distributed.init_process_group("gloo", timeout=PATIENCE)
     try:
         together = distributed and torch.distributed.is_initialized()
         yield (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)

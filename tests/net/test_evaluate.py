@@ -13,6 +13,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,11 @@ from tased_net import Predictor, TASEDNet, cli, metrics, postprocess
 from tased_net import torchmetrics as modules
 from tased_net.data import DATASETS, Split, open_dataset
 from tased_net.evaluate import evaluate
-from tased_net.predictions import MapFolder, read_map
+from tased_net.predictions import MapFolder, NetworkMaps, read_map
 from tased_net.published import METRICS, published
 from tased_net.scores import Scores, VideoScores, compare
 from tased_net.scoring import OTHER_FRAMES
+from tased_net.submission import check
 
 LENGTHS = {number: 2 + number % 3 for number in range(601, 621)}  # 20 videos
 
@@ -296,6 +298,43 @@ def test_a_stopped_run_goes_on_where_it_was(
     assert same_files(whole, output)
 
 
+def test_what_is_left_is_shared_when_a_run_goes_on(
+    data: Path, maps: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tased_net import evaluate as module
+    from tased_net.scoring import Settings
+
+    split = open_dataset(data, "dhf1k", "val")
+    videos, settings = split.videos[:8], Settings(("cc",))
+    monkeypatch.setattr(module, "gathered", lambda value, world: [value, *[set()] * (world - 1)])
+
+    def names(rank: int, others: list[Any], partial: Path) -> list[str]:
+        scorer = module._Scorer(others, MapFolder(maps, split), None, 0, rank, 2, partial, False)
+        return [record.name for record in scorer.records(settings, None)]
+
+    (tmp_path / "partial").mkdir()
+    assert names(0, videos, tmp_path / "partial") == [
+        "0601",
+        "0603",
+        "0605",
+        "0607",
+    ]  # of the other process none is done
+    assert names(0, videos, tmp_path / "partial") == ["0601", "0603", "0605", "0607", "0602", "0606"]
+
+
+def test_a_process_waits_for_the_others_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tased_net.sharing import processes
+
+    given: dict[str, Any] = {}
+    distributed = torch.distributed
+    monkeypatch.setattr(distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setattr(distributed, "init_process_group", lambda _, **options: given.update(options))
+    monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
+    with processes() as shares:
+        assert shares == (0, 1)
+    assert given["timeout"] > timedelta(days=7)
+
+
 def test_what_is_kept_is_not_used_for_other_settings(few: tuple[Path, Path], tmp_path: Path) -> None:
     data, maps = few
     split = open_dataset(data, "dhf1k", "val")
@@ -343,6 +382,57 @@ def test_maps_predicted_on_the_fly_score_as_maps_in_files(tmp_path: Path) -> Non
         assert (tmp_path / "maps_scores" / name).read_text() == (tmp_path / "net_scores" / name).read_text()
 
 
+def test_what_is_kept_is_not_used_for_other_frames_or_another_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write_clips(tmp_path / "own", {"a": (2, SIZE), "b": (1, SIZE)})
+    torch.manual_seed(0)
+    maps = NetworkMaps(Predictor(TASEDNet(clip_length=8, width=0.02).eval(), size=(32, 48)), "net")
+    predicted: list[str] = []
+    original = NetworkMaps.maps
+    monkeypatch.setattr(NetworkMaps, "maps", lambda self, video: predicted.append(video.name) or original(self, video))
+
+    def run() -> list[str]:
+        predicted.clear()
+        evaluate(open_dataset(root, "folder"), maps, partial=tmp_path / "partial")
+        return predicted
+
+    assert run() == ["a", "b"]
+    assert run() == []
+    save(root / "a" / "images" / "0002.png", np.full((*SIZE, 3), 9, np.uint8))
+    assert run() == ["a"]
+    monkeypatch.setattr("tased_net.evaluate.__version__", "another")
+    assert run() == ["a", "b"]
+
+
+def test_faults_are_those_of_one_call(tmp_path: Path) -> None:
+    root = write_clips(tmp_path / "own", {"a": (2, SIZE), "b": (1, SIZE)})
+    (root / "a" / "images" / "0002.png").write_bytes(b"no image")
+    torch.manual_seed(0)
+    maps = NetworkMaps(Predictor(TASEDNet(clip_length=8, width=0.02).eval(), size=(32, 48)), "net")
+    split = open_dataset(root, "folder")
+    folder = MapFolder(write_own_maps(tmp_path / "pred"), split)
+    (tmp_path / "pred" / "a" / "0001.png").write_bytes(b"no image")
+    for _ in range(2):
+        for predictions in (maps, folder):
+            found = evaluate(split, predictions)
+            assert found is not None
+            assert len(found.faults.unreadable) == 1
+        assert not folder.faults
+        assert len(check(split, folder, resize=True).unreadable) == 1
+    save(root / "a" / "images" / "0002.png", np.full((*SIZE, 3), 9, np.uint8))
+    found = evaluate(split, maps)
+    assert found is not None
+    assert not found.faults
+
+
+def write_own_maps(folder: Path) -> Path:
+    for clip, length in (("a", 2), ("b", 1)):
+        for index in range(length):
+            save(folder / clip / f"{index + 1:04d}.png", prediction(1, index))
+    return folder
+
+
 def write_video_maps(net: TASEDNet, images: Path, target: Path) -> None:
     frames = [np.array(Image.open(file)) for file in sorted(images.iterdir())]
     for number, saliency in enumerate(Predictor(net, size=(32, 48))(frames), start=1):
@@ -365,7 +455,7 @@ def test_missing_extra_and_unknown_predictions_are_listed_and_refused(
         "0601: 1 frame is not of the video: 9",
         "0603: 2 frames are missing: 1-2",
         "0777: no video of the split has this name",
-        "(3 missing, 1 extra, 1 unknown folders): mend them, or give --allow-missing",
+        "(3 missing, 1 extra, 1 unknown): mend them, or give --allow-missing",
     ):
         assert sentence in error
     assert not (tmp_path / "pred_scores").exists()
@@ -374,7 +464,7 @@ def test_missing_extra_and_unknown_predictions_are_listed_and_refused(
     assert "4 frames, 2 videos" in out
     assert "note: 3 missing" in error
     found = json.loads((tmp_path / "pred_scores" / "scores.json").read_text())
-    assert found["faults"]["counts"] == {"missing": 3, "extra": 1, "unreadable": 0, "unknown_folders": 1}
+    assert found["faults"]["counts"] == {"missing": 3, "extra": 1, "unreadable": 0, "unknown": 1}
     assert found["faults"]["missing"] == {"0601": [2], "0603": [1, 2]}
 
 
@@ -478,6 +568,49 @@ def test_predicted_folders_may_lack_leading_zeros(few: tuple[Path, Path], tmp_pa
     assert tased("evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet") == 0
 
 
+def test_the_folder_of_the_very_name_is_scored_and_others_are_faults(few: tuple[Path, Path]) -> None:
+    data, maps = few
+    shutil.copytree(maps / "0601", maps / "602")
+    shutil.copytree(maps / "0603", maps / "603")
+    (maps / "0603").rename(maps / "00603")
+    found = MapFolder(maps, open_dataset(data, "dhf1k", "val"))
+    assert (found.faults.missing, found.faults.extra, found.faults.unknown) == ({}, {}, ["602", "603"])
+    paths = {video.name: next(found.maps(video))[1] for video in open_dataset(data, "dhf1k", "val").videos}
+    assert paths["0602"] == str(maps / "0602" / "0001.png")
+    assert paths["0603"] == str(maps / "00603" / "0001.png")
+
+
+def test_images_without_a_number_or_with_another_s_are_faults(
+    few: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps = few
+    save(maps / "0601" / "0001.jpg", prediction(601, 2))
+    save(maps / "0602" / "mean.png", prediction(601, 2))
+    (maps / "0602" / ".hidden.png").touch()
+    found = MapFolder(maps, open_dataset(data, "dhf1k", "val"))
+    assert found.faults.unknown == ["0601/0001.jpg", "0602/mean.png"]
+    assert tased("evaluate", maps, "--data", data, "--dataset", "dhf1k") == 1
+    error = capsys.readouterr().err
+    assert "0601/0001.jpg: not the map of a frame" in error
+    assert "(2 unknown): mend them" in error
+
+
+def test_names_of_one_s_own_videos_are_told_apart(tmp_path: Path) -> None:
+    root = tmp_path / "own"
+    write_clips(root, {"1": (1, SIZE), "01": (1, SIZE)})
+    write_clips(root / "train", {"street": (1, SIZE)})
+    write_clips(root / "val", {"street": (1, SIZE)})
+    names = ["01", "1", "train/street", "val/street"]
+    for seed, name in enumerate([*names, "train/other"]):
+        save(tmp_path / "pred" / name / "0001.png", prediction(seed, 0))
+    split = open_dataset(root, "folder")
+    assert sorted(video.name for video in split.videos) == names
+    found = MapFolder(tmp_path / "pred", split)
+    assert (found.faults.missing, found.faults.unknown) == ({}, ["train/other"])
+    for video in split.videos:
+        assert next(found.maps(video))[1] == str(tmp_path / "pred" / video.name / "0001.png")
+
+
 def test_maps_of_sixteen_bits_and_of_colour_are_read(tmp_path: Path) -> None:
     values = prediction(601, 0)
     Image.fromarray(values.astype(np.uint16) * 257).save(tmp_path / "deep.png")
@@ -513,6 +646,18 @@ def test_a_split_without_truth_is_refused(tmp_path: Path, capsys: pytest.Capture
     maps = write_maps(tmp_path / "pred", {701: 2})
     assert tased("evaluate", maps, "--data", data, "--dataset", "dhf1k", "--split", "test") == 2
     assert "the split 'test' has no ground truth to score with" in capsys.readouterr().err
+
+
+def test_a_split_of_which_nothing_can_be_used_is_refused(
+    few: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, maps = few
+    shutil.rmtree(data / "video")
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--allow-missing"]
+    assert tased(*arguments) == 2
+    error = capsys.readouterr().err
+    assert "warning: 3 videos have no frames and are left out" in error
+    assert f"error: {data}: no video of it can be used, see the warnings" in error
 
 
 def test_results_are_not_overwritten_unasked(few: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

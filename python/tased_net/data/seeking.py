@@ -116,6 +116,10 @@ class VideoFile:
         """Frames a second on average."""
         return self.index.rate
 
+    def paths(self) -> list[str]:
+        """All files of it: one."""
+        return [self.path]
+
 
 class _Pass:
     """Decodes a file onwards from a key frame, or from its start.

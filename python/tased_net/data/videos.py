@@ -26,6 +26,9 @@ class Source(Protocol):
     def rate(self) -> Fraction | None:
         """Frames a second, if known."""
 
+    def paths(self) -> list[str]:
+        """All files of it."""
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -44,6 +47,10 @@ class ImageFiles:
 
     def rate(self) -> None:
         """Unknown."""
+
+    def paths(self) -> list[str]:
+        """All files of it."""
+        return [self.files.path(number) for number in sorted(self.files.numbers())]
 
 
 @dataclass(frozen=True)
