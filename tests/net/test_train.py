@@ -364,6 +364,33 @@ def test_ctrl_c_saves_the_state_and_tells_how_to_go_on(
     assert_same_run(whole(recipe), run)
 
 
+@pytest.mark.usefixtures("no_pictures")
+def test_a_validation_that_a_longer_run_leaves_out_leaves_no_row_behind(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipe, validate_every=10, save_every=10, steps=3)
+    update = trainer.Trainer._update
+
+    def stop(*arguments: Any, **options: Any) -> Any:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise trainer.Stopped
+
+    def stop_at_5(self: trainer.Trainer, step: int) -> float:
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, step)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "validate", stop)
+        assert train(recipe, tmp_path).signal == signal.SIGINT
+    recipe = replace(recipe, steps=8)
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_update", stop_at_5)
+        assert train(recipe, tmp_path, resume=True).step == 5
+    train(recipe, tmp_path, resume=True)
+    assert [row["step"] for row in log(tmp_path)] == list("12345678")
+
+
 def test_a_second_ctrl_c_stops_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     with interrupts.interrupts(lambda message: None) as interrupt:
         os.kill(os.getpid(), signal.SIGINT)

@@ -382,7 +382,8 @@ class Trainer:
                 row = row | self._validate()
             except Stopped:
                 return False
-            self.pending, self.saved = None, False
+            self.saved = False
+        self.pending = None  # of a longer run, what was broken off may no longer be due
         if processes.first:
             self.folder.write_row(row)
             for name, value in row.items():
