@@ -128,6 +128,7 @@ def _batch(loaded: Sequence[Loaded]) -> Batch:
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches all processes of a terminal; the parent finishes its step, for which it needs its workers."""
+    """Ctrl-C reaches all processes of a terminal, and torchrun's SIGTERM all of its group: the parent finishes its step, for
+    which it needs its workers. They end when it tells them, or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
