@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 import math
 import multiprocessing
 import os
@@ -365,6 +366,36 @@ def test_ctrl_c_saves_the_state_and_tells_how_to_go_on(
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_sigterm_to_the_whole_group_lets_the_step_end(
+    recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]
+) -> None:
+    code = f"""
+import os, signal, time
+from tased_net import cli
+from tased_net.train import trainer
+trainer.draw_losses = trainer.draw_scenes = lambda *arguments: None
+update = trainer.Trainer._update
+def ended(self, step):
+    os.killpg(os.getpgid(0), signal.SIGTERM)
+    time.sleep(1)
+    return update(self, step)
+trainer.Trainer._update = ended
+raise SystemExit(cli.main({[*arguments(recipe, tmp_path), "--workers", "1", "--quiet"]!r}))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=200,
+        check=False,
+        start_new_session=True,
+    )
+    assert ended.returncode == 143
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 1
+    train(recipe, tmp_path, resume=True)
+    assert_same_run(whole(recipe), tmp_path)
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_validation_that_a_longer_run_leaves_out_leaves_no_row_behind(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -484,6 +515,9 @@ def test_clips_that_cannot_be_read_are_left_out_and_counted(tmp_path: Path) -> N
     assert 0 < counts[-1] == sum("left out a clip: " in sentence and "0001" in sentence for sentence in said)
     assert counts == sorted(counts)
     assert all(row["val_loss"] for row in rows[1::2])  # of the clips of 602
+    named = [sentence for sentence in said if "left out a clip of the validation: " in sentence]
+    assert len(named) == 2 * len({sentence for sentence in named if "0601" in sentence}) > 0
+    assert said.count(f"the validation is without {len(named) // 2} of its 3 clips") == 2
     with pytest.raises(
         TrainingError, match=r"^step \d: \d+ clips could not be read, more than max_skipped = 0; repair"
     ):
@@ -537,6 +571,26 @@ def test_a_state_that_cannot_be_written_leaves_the_one_before(
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("file", ["last.safetensors", "best.safetensors", "log.csv"])
+def test_a_full_disk_is_one_sentence(
+    file: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), file)
+
+    write = Path.write_bytes
+    if file == "log.csv":
+        monkeypatch.setattr(RunFolder, "write_row", full)
+    else:
+        monkeypatch.setattr(Path, "write_bytes", lambda path, data: full() if file in path.name else write(path, data))
+    assert cli.main([*arguments(recipe, tmp_path), "--quiet"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"tased: error: {tmp_path}")
+    assert "cannot be written ([Errno 28] No space left on device" in said
+    assert said.count("\n") == 1
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_a_worker_that_is_killed_ends_the_run_with_a_word(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -552,6 +606,49 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_word(
         TrainingError, match=r"^a process that reads clips has ended \(DataLoader worker .*: memory may be short"
     ):
         train(replace(recipe, workers=1), tmp_path)
+
+    def killed_with_the_run(self: trainer.Draws, step: int, index: int, attempt: int = 0) -> Any:
+        if step == 2 and multiprocessing.parent_process() is not None:
+            os.kill(os.getppid(), signal.SIGTERM)
+        return killed(self, step, index, attempt)
+
+    monkeypatch.setattr(trainer.Draws, "place", killed_with_the_run)
+    outcome = train(replace(recipe, workers=1), tmp_path, resume=True)
+    assert (outcome.signal, outcome.step) == (
+        signal.SIGTERM,
+        torch.load(tmp_path / "state.pt", weights_only=True)["step"],
+    )
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_an_error_in_a_worker_is_not_told_as_lack_of_memory(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(self: trainer.Draws, step: int, index: int, attempt: int = 0) -> Any:
+        raise RuntimeError("wrong")
+
+    monkeypatch.setattr(trainer.Draws, "place", wrong)
+    with pytest.raises(RuntimeError, match="Caught RuntimeError in DataLoader worker process 0") as error:
+        train(replace(recipe, workers=1), tmp_path)
+    assert not isinstance(error.value, TrainingError)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_lack_of_memory_names_the_cure_and_keeps_the_step_before(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forward, calls = trainer.Trainer._forward, iter(range(100))
+
+    def short(self: trainer.Trainer, *arguments: Any) -> Tensor:
+        if next(calls) == 2:  # the first batch of the second step
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+        return forward(self, *arguments)
+
+    monkeypatch.setattr(trainer.Trainer, "_forward", short)
+    assert cli.main([*arguments(recipe, tmp_path), "--quiet"]) == 1
+    said = "tased: error: out of memory: give a smaller --batch and a larger --accumulate, or --checkpoint\n"
+    assert capsys.readouterr().err == said
+    assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 1
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -630,6 +727,47 @@ train({recipe!r}, {str(tmp_path / "two")!r}, resume=True)
     states = [torch.load(tmp_path / run / "state.pt", weights_only=True) for run in ("one", "two")]
     torch.testing.assert_close(states[0]["optimiser"], states[1]["optimiser"], rtol=0, atol=1e-9)
     assert states[0]["network"]["base1.0.bn_s.num_batches_tracked"] == 12
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_what_another_process_cannot_read_is_told_counted_and_ends_all_alike(tmp_path: Path) -> None:
+    data = write_dhf1k(tmp_path / "data", {1: 12, 2: 12, 601: 9})
+    spoil(data, 1, range(1, 13))
+    code = f"""
+import os, sys
+from tased_net import cli
+from tased_net.data import Place
+from tased_net.train import trainer
+trainer.draw_losses = trainer.draw_scenes = lambda *arguments: None
+def place(self, step, index, attempt=0):
+    broken = os.environ["RANK"] == "1" and (step == 3 or (step, index, attempt) == (1, 2, 0))
+    return Place(0 if broken else 1, 0)
+trainer.Draws.place = place
+status = cli.main({[*arguments(Recipe(data=str(data), dataset="dhf1k"), tmp_path / "run"), "--save-every", "4"]!r})
+open(f"{tmp_path}/{{os.environ['RANK']}}", "w").write(str(status))
+"""
+    (tmp_path / "script.py").write_text(code)
+    launched = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            "2",
+            str(tmp_path / "script.py"),
+        ],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        timeout=300,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["1", "1"], launched.stderr
+    assert launched.stderr.count("error: 10 clips in a row cannot be read, the last one: ") == 1  # by the first alone
+    assert launched.stderr.count("left out a clip: ") == 1 + 2 * 10
+    assert [row["skipped"] for row in log(tmp_path / "run")] == ["1", "1"]
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 2
 
 
 def test_more_processes_than_batches_are_refused(recipe: Recipe, tmp_path: Path) -> None:
@@ -717,6 +855,11 @@ def test_what_cannot_be_computed_is_refused(recipe: Recipe, tmp_path: Path, caps
         ),
         (("--compile", "--checkpoint"), "compile and checkpoint do not go together: leave out one"),
         (("--precision", "bfloat16"), "bfloat16 on a CPU goes wrong with clips of 8 frames: PyTorch's gradient of a"),
+        (
+            ("--batch", "1"),
+            "a batch of one clip of 8 frames of 32x48 has a single value in its smallest maps, which batch norms cannot "
+            "normalise: give --batch 2, a larger --size or a longer --clip-length",
+        ),
         (("--maps", "9"), "maps must be from 1 to clip_length = 8, got 9"),
         (("--device", "cuda:99"), "--device cuda:99: "),
         (("--device", "tpu"), "--device tpu: "),

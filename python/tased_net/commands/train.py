@@ -9,6 +9,7 @@ from typing import Any
 
 from ..recipes import FLAG, KEYS, NAMED, Kind, Recipe, RecipeError, load_recipe
 from ..train import TrainingError, train
+from ..train.folder import OwnError
 from ..train.processes import first_process
 from .shared import Commands, PageFormatter, UsageError, add_debug, add_variant, say
 
@@ -122,7 +123,8 @@ def run(options: argparse.Namespace) -> int:
     except (TrainingError, OSError) as error:
         if options.debug:
             raise
-        say(f"error: {error}")
+        if first_process() or isinstance(error, OwnError):
+            say(f"error: {error}")
         return 1
     if not first_process():
         tell = _silent

@@ -12,6 +12,7 @@ import torch
 
 from ..tased import TASEDNet
 from ..video import whole_file
+from ..weights import WeightsError
 
 FORMAT = 1  # of the state
 COLUMNS = (
@@ -36,6 +37,10 @@ State = dict[str, Any]
 
 class TrainingError(RuntimeError):
     """A run that cannot begin, go on or be resumed."""
+
+
+class OwnError(TrainingError):
+    """What befell this process alone, so that no other one tells of it."""
 
 
 class RunFolder:
@@ -104,7 +109,20 @@ class RunFolder:
             raise TrainingError(
                 f"{self.state}: cannot be written, is the disk full? ({line}); the one before is kept"
             ) from error
-        net.save_pretrained(self.last)
+        self.write_network(self.last, net)
+
+    def write_network(self, path: Path, net: TASEDNet) -> None:
+        """Writes the network.
+
+        Raises
+        ------
+        TrainingError
+            If it cannot be written; the one before is kept.
+        """
+        try:
+            net.save_pretrained(path)
+        except WeightsError as error:
+            raise TrainingError(f"{error}: is the disk full? The one before is kept") from error
 
     def rows(self) -> list[Row]:
         """The rows of the log; a last one that is cut short is left out."""

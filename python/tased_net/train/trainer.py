@@ -25,7 +25,7 @@ from ..tased import TASEDNet
 from ..weights import architecture, load_weights, read_weights
 from .datasets import open_splits
 from .draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
-from .folder import COLUMNS, Row, RunFolder, State, TrainingError
+from .folder import COLUMNS, OwnError, Row, RunFolder, State, TrainingError
 from .interrupts import Interrupt, interrupts
 from .loading import ATTEMPTS, Batch, StepKeys, TrainingClips, ValidationClips, training_batches, validation_batches
 from .optimise import MovingAverage, Rates, optimiser_of
@@ -116,12 +116,33 @@ def train(
         try:
             return trainer.run()
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):  # PyTorch tells of it wherever the run is
+            told = _told(error)
+            if told is None:
                 raise
-            line = str(error).splitlines()[0]
+            if interrupt.signal is not None and _is_of_a_worker(error):  # what came to us has come to it
+                return Outcome(trainer.step, interrupt.signal, trainer.lowest)
+            raise told from error
+        except OSError as error:
             raise TrainingError(
-                f"a process that reads clips has ended ({line}): memory may be short; go on with --resume and fewer --workers"
+                f"{folder.path}: cannot be written ({error}): make room, and go on with --resume"
             ) from error
+
+
+def _is_of_a_worker(error: RuntimeError) -> bool:
+    """Whether it tells that a process that reads clips has ended, which PyTorch does wherever the run is."""
+    return "DataLoader worker (pid" in str(error)
+
+
+def _told(error: RuntimeError) -> OwnError | None:
+    """What befalls one process, in words that name the cure."""
+    if _is_of_a_worker(error):
+        line = str(error).splitlines()[0]
+        return OwnError(
+            f"a process that reads clips has ended ({line}): memory may be short; go on with --resume and fewer --workers"
+        )
+    if isinstance(error, torch.OutOfMemoryError):
+        return OwnError("out of memory: give a smaller --batch and a larger --accumulate, or --checkpoint")
+    return None
 
 
 def _state_of(folder: RunFolder, recipe: Recipe, resume: bool) -> State | None:
@@ -275,8 +296,12 @@ class Trainer:
                 bar.update()
                 going = self._finish(row)
         self._save()
-        best = None if math.isinf(self.best) else self.best
-        return Outcome(self.step, None if going else self.interrupt.signal or signal.SIGINT, best)
+        return Outcome(self.step, None if going else self.interrupt.signal or signal.SIGINT, self.lowest)
+
+    @property
+    def lowest(self) -> float | None:
+        """The lowest validation loss, if there was a validation."""
+        return None if math.isinf(self.best) else self.best
 
     def _step(self, batches: Iterator[Batch]) -> Row:
         """Takes a step, or leaves all as it was."""
@@ -285,14 +310,16 @@ class Trainer:
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
             group["lr"] = rate
         self.statistics.begin()
-        skipped = self.skipped
+        skipped, loss = self.skipped, None
         try:
             loss = self._gradients(step, batches)
             norm = self._update(step)
-        except TrainingError:
-            self.statistics.cancel()
-            self.skipped = skipped
-            self._save()
+        except RuntimeError as error:
+            # In any other case the weights may have moved in part, or the device be lost.
+            if isinstance(error, TrainingError) or (loss is None and _told(error) is not None):
+                self.statistics.cancel()
+                self.skipped = skipped
+                self._save()
             raise
         finally:
             self.optimiser.zero_grad()
@@ -308,13 +335,18 @@ class Trainer:
     def _gradients(self, step: int, batches: Iterator[Batch]) -> float:
         """Sums the gradients of a step's batches over all processes; returns the mean loss of its clips."""
         recipe, processes = self.recipe, self.processes
-        # Of all clips of the step; the last place counts those that could not be read.
-        losses = torch.zeros(recipe.batch * recipe.accumulate + 1, dtype=torch.float64)
+        losses = torch.zeros(recipe.batch * recipe.accumulate, dtype=torch.float64)  # of all clips of the step
         names: dict[int, str] = {}
+        skipped: list[str] = []
         turns = range(processes.rank, recipe.accumulate, processes.count)
         for turn in turns:
             batch = next(batches)
-            self._count_skipped(batch, losses)
+            skipped += batch.skipped
+            broken = len(batch.numbers) < recipe.batch
+            # Before the others would wait for this one's gradients, or for its part of a batch norm.
+            if broken or turn == turns[-1] or recipe.sync_bn:
+                self._count_skipped(skipped, broken)
+                skipped = []
             torch.manual_seed(layer_seed(recipe.seed, step, turn))
             # DDP adds up gradients in the last backward, and divides by the number of processes.
             with self.parallel.no_sync() if self.parallel is not None and turn != turns[-1] else nullcontext():
@@ -325,7 +357,6 @@ class Trainer:
             names.update(zip(batch.numbers, batch.names, strict=True))
             self.statistics.seen()
         processes.add_up(losses)
-        self.skipped += int(losses[-1])
         if self.skipped > recipe.max_skipped:
             raise TrainingError(
                 f"step {step}: {self.skipped} clips could not be read, more than max_skipped = {recipe.max_skipped}; repair the "
@@ -334,14 +365,15 @@ class Trainer:
         if not losses.isfinite().all():
             mine = [name for number, name in sorted(names.items()) if not losses[number].isfinite()]
             raise self._not_finite(step, "the loss of " + ", ".join(processes.gather(mine)))
-        return losses[:-1].mean().item()
+        return losses.mean().item()
 
-    def _count_skipped(self, batch: Batch, losses: Tensor) -> None:
-        for sentence in batch.skipped:
+    def _count_skipped(self, here: list[str], broken: bool) -> None:
+        """Tells and counts the clips that all processes have left out; all fail where one finds its data `broken`."""
+        for sentence in self.processes.gather(here):
             self.tell(f"left out a clip: {sentence}")
-        losses[-1] += len(batch.skipped)
-        if len(batch.numbers) < self.recipe.batch:
-            raise TrainingError(f"{ATTEMPTS} clips in a row cannot be read, the last one: {batch.skipped[-1]}")
+            self.skipped += 1
+        for sentence in self.processes.gather(here[-1:] if broken else []):
+            raise TrainingError(f"{ATTEMPTS} clips in a row cannot be read, the last one: {sentence}")
 
     def _forward(self, model: nn.Module, clips: Tensor) -> Tensor:
         clips = clips.to(self.device, self.dtype, non_blocking=True, memory_format=torch.channels_last_3d)
@@ -403,6 +435,7 @@ class Trainer:
             self._forward,
             self.processes,
             stop=lambda: self.interrupt.signal is not None,
+            tell=self.tell,
             progress=self.progress,
         )
         loss = scores["val_loss"]
@@ -413,7 +446,7 @@ class Trainer:
         if loss < self.best:
             self.best = loss
             if self.processes.first:
-                net.save_pretrained(self.folder.best)
+                self.folder.write_network(self.folder.best, net)
         if self.processes.first and scenes:
             draw_scenes(self.folder.validation_picture, scenes, f"step {self.step}, validation loss {loss:.4f}")
         return scores
@@ -439,6 +472,12 @@ def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Proc
         raise RecipeError(
             f"{processes.count} processes share the {recipe.accumulate} batches of a step: "
             f"give --accumulate {processes.count} or more"
+        )
+    smallest = [-(-side // 16) // 2 for side in recipe.height_width]
+    if recipe.batch == 1 and recipe.clip_length in (4, 8) and smallest == [1, 1]:
+        raise RecipeError(
+            f"a batch of one clip of {recipe.clip_length} frames of {recipe.size} has a single value in its smallest maps, which "
+            "batch norms cannot normalise: give --batch 2, a larger --size or a longer --clip-length"
         )
     if recipe.sync_bn and (device.type != "cuda" or recipe.accumulate % processes.count):
         raise RecipeError(

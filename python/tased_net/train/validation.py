@@ -36,6 +36,7 @@ def validate(
     processes: Processes,
     *,
     stop: Callable[[], bool],
+    tell: Callable[[str], None],
     progress: bool,
 ) -> tuple[dict[str, float], list[Scene]]:
     """Mean loss and scores over `count` clips, of which this process sees `batches`, and some maps to look at.
@@ -57,9 +58,11 @@ def validate(
     mine = [number for numbers in cast("list[list[int]]", batches.batch_sampler) for number in numbers]
     shown = {mine[(2 * scene + 1) * len(mine) // (2 * SCENES)] for scene in range(SCENES if mine else 0)}
     scenes: list[Scene] = []
+    skipped: list[str] = []
     for batch in tqdm(batches, "validation", leave=False, unit="batch", disable=not progress):
         if stop():
             break
+        skipped += batch.skipped
         if not batch.numbers:
             continue
         saliency = forward(net, batch.clips.to(device, non_blocking=True))
@@ -69,6 +72,11 @@ def validate(
     net.train(training)
     if processes.any(stop()):
         raise Stopped
+    skipped = processes.gather(skipped)
+    for sentence in skipped:
+        tell(f"left out a clip of the validation: {sentence}")
+    if skipped:
+        tell(f"the validation is without {len(skipped)} of its {count} clips")
     processes.add_up(table)
     table = table[table[:, -1] > 0, :-1]
     if not len(table):
