@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data import Clips, DataError, Place, Sample
+from ..sharing import cores
 from .draws import Draws, FixedDraws
 
 ATTEMPTS = 10  # clips that are tried in place of one before the data counts as broken
@@ -105,7 +105,7 @@ def _loader(
     return DataLoader(
         cast("Dataset[Batch]", clips),  # its items, once collated
         batch_sampler=keys,
-        num_workers=min(workers, len(os.sched_getaffinity(0))),
+        num_workers=min(workers, cores()),
         collate_fn=_batch,
         pin_memory=pin,
         worker_init_fn=_leave_signals_to_the_parent,
