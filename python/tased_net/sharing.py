@@ -56,14 +56,15 @@ def executor_of(workers: int) -> Iterator[Executor | None]:
         yield None
         return
     context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
-    executor = ProcessPoolExecutor(workers, context, _prepare_worker)
+    executor = ProcessPoolExecutor(workers, context, prepare_worker)
     try:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
 
 
-def _prepare_worker() -> None:
+def prepare_worker() -> None:
+    """Makes a process one of several that work side by side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
     torch.set_num_threads(1)
 

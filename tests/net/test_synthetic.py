@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import json
 import math
+import multiprocessing
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -64,12 +66,14 @@ def test_a_clip_depends_on_its_seed_and_number_only() -> None:
 
 
 def test_the_number_of_threads_changes_nothing() -> None:
-    one = render(0, 2, SMALL, (40, 40))
+    size = (180, 320)  # large enough for torch to share the work
+    one = render(0, 2, size, (40, 40), span=(20, 23))
     torch.set_num_threads(2)
-    two = render(0, 2, SMALL, (40, 40))
+    two = render(0, 2, size, (40, 40), span=(20, 23))
     assert torch.get_num_threads() == 2
     assert np.array_equal(one.images, two.images)
     assert np.array_equal(one.densities, two.densities)
+    assert np.array_equal(one.truths, two.truths)
 
 
 def test_a_span_is_a_part_of_the_clip() -> None:
@@ -486,7 +490,8 @@ def test_a_flag_stops_a_worker_in_the_midst_of_a_video(tmp_path: Path) -> None:
     assert files_of(tmp_path) == {}
 
 
-def test_ctrl_c_stops_the_workers_too(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_stops_the_workers_too(number: int, tmp_path: Path) -> None:
     arguments = ["synth", "-o", str(tmp_path), "--videos", "50", "--workers", "2", "--size", "36x64"]
     command = subprocess.Popen(
         [sys.executable, "-m", "tased_net.cli", *arguments],
@@ -497,7 +502,7 @@ def test_ctrl_c_stops_the_workers_too(tmp_path: Path) -> None:
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("video/*.AVI")) and time.monotonic() < deadline:
         time.sleep(0.02)
-    command.send_signal(signal.SIGINT)
+    command.send_signal(number)
     _, message = command.communicate(timeout=120)
     assert command.returncode == 130
     assert message.endswith("tased: stopped\n")
@@ -505,6 +510,13 @@ def test_ctrl_c_stops_the_workers_too(tmp_path: Path) -> None:
     videos = sorted(path.name for path in (tmp_path / "video").iterdir())
     assert 1 <= len(videos) < 50
     assert [f"{int(name[:3]):04d}" for name in videos] == sorted(p.name for p in (tmp_path / "annotation").iterdir())
+
+
+def test_workers_compute_with_a_thread_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, context, dataset._start_worker, (context.Event(),)) as pool:
+        assert pool.submit(torch.get_num_threads).result(timeout=120) == 1
 
 
 def test_a_full_disk_is_one_sentence(
@@ -542,7 +554,9 @@ def test_an_encoder_that_cannot_write_is_an_os_error(tmp_path: Path) -> None:
         write_all()
 
 
-def test_a_folder_of_other_clips_is_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_of_other_clips_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     options = ["--size", "36x64", "--frames", "20-20", "--workers", 1, "--quiet"]
     assert tased("-o", tmp_path / "a", "--videos", 2, *options) == 0
     before = files_of(tmp_path / "a")
@@ -554,6 +568,17 @@ def test_a_folder_of_other_clips_is_left_alone(tmp_path: Path, capsys: pytest.Ca
     assert json.loads((tmp_path / "a" / "synthetic.json").read_text())["seed"] == 1
     assert files_of(tmp_path / "a").keys() == before.keys()
     assert files_of(tmp_path / "a") != before
+
+    def stopped(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dataset, "write_video", stopped)
+        assert tased("-o", tmp_path / "a", "--videos", 2, "--overwrite", *options) == 130
+    assert json.loads((tmp_path / "a" / "synthetic.json").read_text())["seed"] == 0
+    assert not list((tmp_path / "a" / "video").iterdir())  # none that the file would be untrue of
+    assert tased("-o", tmp_path / "a", "--videos", 2, *options) == 0
+    assert files_of(tmp_path / "a") == before
     capsys.readouterr()
     (tmp_path / "a" / "synthetic.json").unlink()  # as if it were the real dataset
     assert tased("-o", tmp_path / "a", "--videos", 2, "--overwrite", *options) == 2

@@ -6,13 +6,10 @@ import argparse
 import hashlib
 import math
 import os
-import signal
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
@@ -27,7 +24,19 @@ from ..video import READERS, STDIN, VideoError, is_url, open_video
 from ..weights import architecture, described
 from ..writers import WRITERS
 from .progress import Progress, progress_for
-from .shared import Commands, PageFormatter, UsageError, add_debug, add_size, add_variant, devices, network, number, say
+from .shared import (
+    Commands,
+    PageFormatter,
+    UsageError,
+    add_debug,
+    add_size,
+    add_variant,
+    devices,
+    network,
+    number,
+    say,
+    terminated_as_interrupted,
+)
 
 LOG = ".tased-predict{}.jsonl"  # beside the results, while a job is not done
 
@@ -196,7 +205,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"-o {options.output}: cannot be written to ({error.strerror})") from error
-    with job, _terminated_as_interrupted():
+    with job, terminated_as_interrupted():
         worker.decide(job.decided)
         return _work(job, tasks, worker, options)
 
@@ -371,17 +380,3 @@ def _digest(file: Path) -> str:
         while part := data.read(2**20):
             digest.update(part)
     return digest.hexdigest()
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """Makes SIGTERM, as a scheduler sends it, stop the command as ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

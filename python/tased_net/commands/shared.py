@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeAlias
 
 import torch
@@ -43,6 +46,20 @@ def say(message: str) -> None:
 def reason(error: OSError, path: object) -> str:
     """Which file could not be read or written, or else `path`, and why."""
     return f"{error.filename or path}: {(error.strerror or str(error)).lower()}"
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """Makes SIGTERM, as a scheduler sends it, stop the command as ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:

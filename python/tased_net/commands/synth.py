@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ..sharing import cores
 from ..synthetic import FRAMES, MIN_SIDE, SIZE
 from ..synthetic.dataset import MAPS, Settings, SettingsError, SynthError, write_dataset
-from .shared import Commands, PageFormatter, UsageError, add_debug, say
+from .shared import Commands, PageFormatter, UsageError, add_debug, say, terminated_as_interrupted
 
 SPLITS = {"train": (1, 600), "val": (601, 700)}  # DHF1K's
 
@@ -74,14 +74,15 @@ def run(options: argparse.Namespace) -> int:
         )
     settings = Settings(options.seed, options.size, options.frames, options.maps)
     try:
-        written = write_dataset(
-            options.output,
-            range(first, last + 1),
-            settings,
-            workers=options.workers or len(os.sched_getaffinity(0)),
-            overwrite=options.overwrite,
-            progress=not options.quiet,
-        )
+        with terminated_as_interrupted():
+            written = write_dataset(
+                options.output,
+                range(first, last + 1),
+                settings,
+                workers=options.workers or cores(),
+                overwrite=options.overwrite,
+                progress=not options.quiet,
+            )
     except (SettingsError, ValueError) as error:
         raise UsageError(str(error)) from error
     except SynthError as error:

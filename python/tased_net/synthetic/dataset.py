@@ -10,7 +10,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -26,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from ..sharing import prepare_worker
 from ..video import RGB, whole_file
 from . import FRAMES, SIZE, Clip, check
 
@@ -118,10 +118,13 @@ def write_dataset(
     """
     root = Path(root)
     check(settings.seed, min(numbers), settings.size, settings.frames)
-    _agree(root, settings, set(numbers) if overwrite else set())
+    other = _agree(root, settings, set(numbers) if overwrite else set())
     wanted = [number for number in numbers if overwrite or not _whole(root, number)]
     present = len(numbers) - len(wanted)
     try:
+        if other:  # what the folder states is true at any moment, so also after a stop
+            for number in numbers:
+                _video(root, number).unlink(missing_ok=True)
         _state(root, settings)
         with (
             tqdm(total=len(numbers), initial=present, unit="video", disable=not progress) as bar,
@@ -201,13 +204,13 @@ def _tidy(root: Path, number: int) -> None:
         part.unlink(missing_ok=True)
 
 
-def _agree(root: Path, settings: Settings, replaced: set[int]) -> None:
-    """Refuses a folder that holds videos of another kind, unless all of these are replaced."""
+def _agree(root: Path, settings: Settings, replaced: set[int]) -> bool:
+    """Whether a folder holds videos of another kind; refuses it unless all of these are replaced."""
     if root.exists() and not root.is_dir():
         raise SettingsError(f"{root}: is a file, name a folder")
     there = {path.stem for path in (root / "video").glob("*.*") if not path.name.startswith(".")}
     if not there:
-        return
+        return False
     try:
         stated = json.loads((root / SETTINGS).read_text())
     except (OSError, ValueError):
@@ -218,6 +221,7 @@ def _agree(root: Path, settings: Settings, replaced: set[int]) -> None:
         name = differing[0]
         message = f"{root}: holds videos with {name} {_shown(stated.get(name))}, not {_shown(wanted[name])}: name another folder"
         raise SettingsError(message)
+    return bool(differing)
 
 
 def _state(root: Path, settings: Settings) -> None:
@@ -289,7 +293,7 @@ def _written(root: Path, numbers: Sequence[int], settings: Settings, workers: in
 def _start_worker(stop: _Flag) -> None:
     global _stop
     _stop = stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C reaches all processes; the first one decides
+    prepare_worker()
 
 
 def _work(root: Path, number: int, settings: Settings) -> int:
