@@ -327,7 +327,8 @@ class _Director:
             y = self.horizon + person / self.steepness - height / 2
         else:
             height, depth = self._free_height(kind), rng.uniform(-0.3, 0.9)
-            y = rng.uniform(top, min(bottom, self.horizon)) if self.grounded else rng.uniform(top, bottom)
+            low = min(bottom, self.horizon) if self.grounded else bottom
+            y = rng.uniform(top, max(top, low))  # a camera may see nothing above the horizon
         still = np.zeros(self.frames)
         place = np.tile([x, y], (self.frames, 1))
         angle = still + (rng.normal(0, 0.3) if name in ("sign", "shape") else 0.0)
