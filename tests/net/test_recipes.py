@@ -20,7 +20,7 @@ def test_the_default_is_the_papers_protocol() -> None:
     assert paper == Recipe()
     assert (paper.batch * paper.accumulate, paper.steps, paper.drops) == (40, 1000, (750, 950))
     assert (paper.momentum, paper.weight_decay, paper.encoder_lr, paper.lr) == (0.9, 2e-7, 1e-3, 0.1)
-    assert [round(paper.lr_at(step), 6) for step in (1, 750, 751, 950, 951)] == [0.1, 0.1, 0.01, 0.01, 0.001]
+    assert [paper.drops_before(step) for step in (1, 750, 751, 950, 951)] == [0, 0, 1, 1, 2]
 
 
 def test_the_small_recipe_is_for_one_gpu() -> None:

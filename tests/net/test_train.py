@@ -249,6 +249,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "plateau": {"drops": "plateau", "patience": 1, "lr": 0.1, "encoder_lr": 0.1, "validate_every": 1},
     "average": {"ema": 0.7, "clip_gradient": 0.1},
+    "adamw": {"optimizer": "adamw", "lr": 0.001, "drop_encoder": True},
     "float16": {"precision": "float16", "loss": "kl+0.1*cc"},
     "bfloat16": {"precision": "bfloat16", "clip_length": 24},
     "maps, recomputed": {"maps": 3, "checkpoint": True},

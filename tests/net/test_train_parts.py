@@ -107,11 +107,23 @@ def test_rates_drop_on_a_plateau_twice_and_no_more() -> None:
     seen = []
     for loss in (5.0, 4.0, 4.0, 4.5, 3.0, 3.0, math.nan, 3.0, 3.0, 3.0, 3.0):
         rates.observe(loss)
-        seen.append(round(rates.at(7), 6))
+        encoder, prediction = rates.at(7)
+        assert encoder == 1e-3
+        seen.append(round(prediction, 6))
     assert seen == [1, 1, 1, 0.1, 0.1, 0.1, 0.01, 0.01, 0.01, 0.01, 0.01]
     again = Rates(rates.recipe)
     again.load_state_dict(rates.state_dict())
     assert (again.at(1), again.lowest) == (rates.at(1), 3.0)
+
+
+@pytest.mark.parametrize(("drop_encoder", "encoder"), [(False, [0.5] * 4), (True, [0.5, 0.5, 0.05, 0.005])])
+def test_rates_drop_after_fixed_steps_the_encoder_s_where_it_is_asked_for(
+    drop_encoder: bool, encoder: list[float]
+) -> None:
+    rates = Rates(Recipe(drops=(4, 6), lr=0.2, encoder_lr=0.5, drop_encoder=drop_encoder))
+    pairs = [rates.at(step) for step in (1, 4, 5, 7)]
+    assert [pair[0] for pair in pairs] == pytest.approx(encoder)
+    assert [pair[1] for pair in pairs] == pytest.approx([0.2, 0.2, 0.02, 0.002])
 
 
 def test_the_encoder_and_the_prediction_network_have_their_own_rates() -> None:
@@ -121,8 +133,14 @@ def test_the_encoder_and_the_prediction_network_have_their_own_rates() -> None:
     assert (encoder["lr"], prediction["lr"]) == (0.001, 0.1)
     assert {id(p) for p in encoder["params"]} == {id(p) for n, p in net.named_parameters() if n.startswith("base")}
     assert len(encoder["params"]) + len(prediction["params"]) == len(list(net.parameters()))
+    assert isinstance(optimiser, torch.optim.SGD)
     for group in optimiser.param_groups:
         assert (group["momentum"], group["weight_decay"]) == (0.9, 2e-7)
+    optimiser = optimiser_of(net, Recipe(optimizer="adamw", momentum=0.8, weight_decay=0.01))
+    assert isinstance(optimiser, torch.optim.AdamW)
+    assert [group["lr"] for group in optimiser.param_groups] == [0.001, 0.1]
+    for group in optimiser.param_groups:
+        assert (group["betas"], group["weight_decay"]) == ((0.8, 0.999), 0.01)
 
 
 # ------------------------------------------------------------------------------------------------------ running statistics

@@ -31,6 +31,7 @@ else:
 NAMED = tuple(sorted(file.stem for file in Path(__file__).parent.glob("*.toml")))
 PRECISIONS = ("float32", "float64", "bfloat16", "float16")
 PLATEAU = "plateau"
+OPTIMIZERS = ("sgd", "adamw")
 
 
 class RecipeError(ValueError):
@@ -117,8 +118,8 @@ class Recipe:
 
     Examples
     --------
-    >>> Recipe().lr_at(750), Recipe().lr_at(751)
-    (0.1, 0.010...)
+    >>> Recipe().drops_before(750), Recipe().drops_before(751)
+    (0, 1)
     """
 
     data: str | None = _key(None, TEXT, "folder of the data set", free=True)
@@ -145,14 +146,16 @@ class Recipe:
     accumulate: int = _key(5, _whole(1), "batches of a step, shared among the processes")
     steps: int = _key(1000, _whole(1), "how many steps to train", free=True)
     loss: str = _key("kl", MIX, "kl, cc, sim or nss, or a sum such as kl+0.1*cc")
+    optimizer: str = _key("sgd", _one_of(*OPTIMIZERS), "sgd, or adamw, which wants rates of about 0.001")
     lr: float = _key(0.1, NOT_NEGATIVE, "learning rate of the prediction network before it drops")
-    encoder_lr: float = _key(1e-3, NOT_NEGATIVE, "learning rate of the encoder, which does not drop")
-    momentum: float = _key(0.9, SHARE, "momentum of SGD")
+    encoder_lr: float = _key(1e-3, NOT_NEGATIVE, "learning rate of the encoder")
+    momentum: float = _key(0.9, SHARE, "momentum of SGD, or AdamW's first beta")
     weight_decay: float = _key(2e-7, NOT_NEGATIVE, "weight decay")
     drops: str | tuple[int, ...] = _key(
         (750, 950), DROPS, "steps after which lr drops, or plateau: when validation stalls"
     )
     drop_factor: float = _key(0.1, UP_TO_ONE, "what lr is multiplied with at a drop")
+    drop_encoder: bool = _key(False, FLAG, "encoder_lr drops as well, as fits an encoder that begins at random")
     patience: int = _key(3, _whole(1), "validations without a lower loss that make a plateau")
     bn_momentum: float = _key(1e-3, UP_TO_ONE, "weight of a batch in the running statistics of batch norms")
     clip_gradient: float | None = _key(None, POSITIVE, "norm that gradients are clipped to (default: they are not)")
@@ -177,10 +180,10 @@ class Recipe:
         height, width = self.size.split("x")
         return int(height), int(width)
 
-    def lr_at(self, step: int) -> float:
-        """Learning rate of the prediction network at a step, from 1, where the drops are at fixed steps."""
+    def drops_before(self, step: int) -> int:
+        """How many of the drops at fixed steps have come before a step, from 1."""
         assert not isinstance(self.drops, str)
-        return self.lr * self.drop_factor ** sum(step > drop for drop in self.drops)
+        return sum(step > drop for drop in self.drops)
 
     def text(self) -> str:
         """The recipe as TOML, without keys that are None."""

@@ -15,17 +15,19 @@ from ..weights import is_encoder_key
 PLATEAU_DROPS = 2  # as in the paper
 
 
-def optimiser_of(net: TASEDNet, recipe: Recipe) -> torch.optim.SGD:
-    """SGD with the encoder's parameters in one group and the prediction network's in the other."""
+def optimiser_of(net: TASEDNet, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's, with the encoder's parameters in one group and the prediction network's in the other."""
     parts: dict[bool, list[torch.nn.Parameter]] = {True: [], False: []}
     for name, parameter in net.named_parameters():
         parts[is_encoder_key(name)].append(parameter)
     groups = [{"params": parts[True], "lr": recipe.encoder_lr}, {"params": parts[False], "lr": recipe.lr}]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, betas=(recipe.momentum, 0.999), weight_decay=recipe.weight_decay)
     return torch.optim.SGD(groups, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
 
 
 class Rates:
-    """The prediction network's learning rate at each step.
+    """The learning rates of encoder and prediction network at each step. The encoder's drops if the recipe says so.
 
     Drops come at the recipe's steps; or, of "plateau", twice, each when the validation loss has not fallen below its lowest
     for `patience` validations.
@@ -35,11 +37,11 @@ class Rates:
         self.recipe = recipe
         self.lowest, self.waited, self.drops = math.inf, 0, 0
 
-    def at(self, step: int) -> float:
-        """The rate at a step, from 1."""
-        if self.recipe.drops != PLATEAU:
-            return self.recipe.lr_at(step)
-        return self.recipe.lr * self.recipe.drop_factor**self.drops
+    def at(self, step: int) -> tuple[float, float]:
+        """The rates at a step, from 1: the encoder's and the prediction network's."""
+        recipe = self.recipe
+        factor = recipe.drop_factor ** (self.drops if recipe.drops == PLATEAU else recipe.drops_before(step))
+        return recipe.encoder_lr * (factor if recipe.drop_encoder else 1.0), recipe.lr * factor
 
     def observe(self, loss: float) -> None:
         """Takes note of a validation."""

@@ -306,7 +306,7 @@ class Trainer:
     def _step(self, batches: Iterator[Batch]) -> Row:
         """Takes a step, or leaves all as it was."""
         began, step = time.monotonic(), self.step + 1
-        rates = (self.recipe.encoder_lr, self.rates.at(step))
+        rates = self.rates.at(step)
         for group, rate in zip(self.optimiser.param_groups, rates, strict=True):
             group["lr"] = rate
         self.statistics.begin()
