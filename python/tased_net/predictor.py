@@ -28,13 +28,14 @@ from .frames import RGB, network_input
 from .info import stages
 from .memory import peak_bytes, used_bytes
 from .reuse import SharingRun, clips_of, padded
+from .sizes import MIN_SIDE
 from .sliding import Window, look_back, sliding_windows
-from .tased import MIN_SIDE, TASEDNet
+from .tased import TASEDNet
 from .video import open_video
 
 RawMap = NDArray[np.floating[Any]]  # (h, w), from 0 to 1
 
-SIZE = (224, 384)  # height and width that the network is trained at
+SIZE = (224, 384)  # height and width that the released weights have learned from
 PRECISIONS = {
     "float32": torch.float32,
     "float64": torch.float64,
@@ -101,7 +102,7 @@ class Predictor:
         self,
         net: TASEDNet,
         *,
-        size: tuple[int, int] = SIZE,
+        size: tuple[int, int] | None = None,
         device: str | torch.device | Sequence[str | torch.device] | None = None,
         precision: Literal["float32", "float64", "bfloat16", "float16"] = "float32",
         reuse: bool = True,
@@ -115,6 +116,7 @@ class Predictor:
             raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}")
+        size = size or net.origin.size or SIZE
         if min(size) < MIN_SIDE:
             raise ValueError(f"size must be at least {MIN_SIDE} pixels high and wide, got {size}")
         if device is None:

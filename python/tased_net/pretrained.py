@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from .weights import WeightsError, architecture, checked_options, differences, read_weights, shapes, write_weights
+from .weights import (
+    BUNDLED,
+    WeightsError,
+    architecture,
+    checked_options,
+    differences,
+    read_weights,
+    shapes,
+    write_weights,
+)
 from .writing import whole_file
 
 if TYPE_CHECKING:
@@ -32,7 +41,8 @@ class Pretrained:
         source
             A ``.safetensors`` file that states its variant, as `save_pretrained`, training and ``tased convert`` write it;
             a folder of ``config.json`` and ``model.safetensors``; or a repository of such files on the Hugging Face Hub,
-            ``owner/name``, which needs the package huggingface_hub (``pip install tased-net[hub]``).
+            ``owner/name``, which needs the package huggingface_hub (``pip install tased-net[hub]``); or "synthetic", the
+            weights that come with the package.
         options
             Those that do not change the weights, `backend` and `exact_grad`; and, for the Hub, `revision`, `cache_dir`,
             `token` and `local_files_only`.
@@ -59,7 +69,7 @@ class Pretrained:
         if unknown:
             raise TypeError(f"from_pretrained takes no {unknown[0]!r}: the file decides the variant")
         config, weights = _files(source, hub)
-        state, stated = read_weights(weights)
+        state, stated, origin = read_weights(weights)
         if config is not None:
             stated = checked_options(_read_json(config), os.fspath(config))
         if stated is None:
@@ -75,6 +85,7 @@ class Pretrained:
             raise WeightsError(f"{weights}: is not what it says, keys {', '.join(complaints)}")
         net = network(**stated, **options)
         net.load_state_dict(state, strict=False)  # old files lack num_batches_tracked
+        net.origin = origin
         return cast("Self", net.eval())
 
     def save_pretrained(self, target: str | os.PathLike[str], *, dtype: torch.dtype | None = None) -> None:
@@ -110,7 +121,7 @@ _HUB_OPTIONS = ("revision", "cache_dir", "token", "local_files_only")
 
 def _files(source: str | os.PathLike[str], hub: dict[str, Any]) -> tuple[Path | None, Path]:
     """The config, if it is apart, and the weights."""
-    path = Path(source)
+    path = BUNDLED.get(os.fspath(source), Path(source))
     if path.is_dir():
         for name in (CONFIG, WEIGHTS):
             if not (path / name).is_file():

@@ -21,11 +21,12 @@ from .heads import AGGREGATIONS, UPSAMPLINGS, build, prediction_network, upsampl
 from .init import initialise
 from .pretrained import Pretrained
 from .s3d import s3d_stages
+from .sizes import MIN_SIDE
+from .weights import Origin
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MIN_SIDE = 17  # the least H and W that leave a pixel after halving five times
 MAX_WIDTH = 64  # no machine has memory for more
 
 
@@ -101,6 +102,7 @@ class TASEDNet(Pretrained, nn.Module):
         }
         _check_options(**self.options)
         self.clip_length, self.maps = clip_length, maps
+        self.origin = Origin()  # of the weights, as far as it is known
         self.fused = False
         self.checkpointing = False
         pools = BACKENDS[backend]

@@ -13,7 +13,9 @@ import math
 import os
 import pickle
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import safetensors
 import safetensors.torch
@@ -24,6 +26,7 @@ from .decoders import DECODERS
 from .fusion import unfold
 from .heads import AGGREGATIONS, UPSAMPLINGS
 from .s3d import GRAIN
+from .sizes import read_size, written
 from .writing import whole_file
 
 if TYPE_CHECKING:
@@ -46,10 +49,39 @@ ARCHITECTURE = {
     "decoder": str,
 }
 METADATA_KEY = "tased_net"  # of the JSON of these options in a safetensors file
+ORIGIN_KEY = "tased_net.origin"  # and of the JSON of an `Origin`
+
+# Weights that come with the package, by the names that stand for a file.
+BUNDLED = {"synthetic": Path(__file__).with_name("synthetic.safetensors")}
+MAX_ABOUT = 300
 
 
 class WeightsError(ValueError):
     """A weights file that is missing, damaged, unsafe or made for another network, or that cannot be written."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where weights come from, as far as it is known.
+
+    Attributes
+    ----------
+    size
+        Height and width of the frames that they have learned from.
+    about
+        What they have learned from, in words.
+    """
+
+    size: tuple[int, int] | None = None
+    about: str | None = None
+
+
+class WeightsFile(NamedTuple):
+    """What a file holds: tensors under our names, and what it states of their variant and origin."""
+
+    state: State
+    options: Options | None
+    origin: Origin
 
 
 def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["network", "encoder"]:
@@ -62,6 +94,7 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
     path
         A ``.safetensors`` file, or a PyTorch file of one state dict: TASED-Net's, as released, or S3D's (keys
         ``base.0.conv_s.weight`` …, as trained on Kinetics), of which the encoder is taken. Keys may begin with ``module.``.
+        Or "synthetic", the weights that come with the package.
 
     Returns
     -------
@@ -81,7 +114,7 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
     Traceback (most recent call last):
     tased_net.weights.WeightsError: TASED_updated.pt: no such file
     """
-    state, _ = read_weights(path)
+    state, _, origin = read_weights(path)
     encoder = {key: value for key, value in state.items() if is_encoder_key(key)}
     wanted = shapes(type(net), net.options)
     if len(encoder) == len(state):
@@ -93,29 +126,32 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
         unfold(net)
         net.fused = False
     net.load_state_dict(state, strict=False)  # not strict: an encoder is a part, and old files lack num_batches_tracked
-    return "encoder" if len(encoder) == len(state) else "network"
+    if len(encoder) == len(state):
+        return "encoder"
+    net.origin = origin
+    return "network"
 
 
-def read_weights(path: str | os.PathLike[str]) -> tuple[State, Options | None]:
-    """The tensors of a file under our names, and the options that it states, if it does.
+def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
+    """What a file holds, or weights that come with the package.
 
     Raises
     ------
     WeightsError
         As `load_weights`, but for the fit.
     """
-    state, options = _read(path)
+    state, options, origin = _read(BUNDLED.get(os.fspath(path), path))
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if any(key.startswith("base.") for key in state):
         state = _encoder_from_s3d(state)
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise WeightsError(f"{path}: holds NaN or infinity in {len(broken)} tensors ({_shortened(broken)})")
-    return state, options
+    return WeightsFile(state, options, origin)
 
 
 def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
-    """Writes a network to a safetensors file that states its variant, whole or not at all.
+    """Writes a network to a safetensors file that states its variant and origin, whole or not at all.
 
     Parameters
     ----------
@@ -138,6 +174,9 @@ def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtyp
         for key, value in net.state_dict().items()
     }
     metadata = {METADATA_KEY: json.dumps(architecture(net.options))}
+    if net.origin != Origin():
+        size = None if net.origin.size is None else written(net.origin.size)
+        metadata[ORIGIN_KEY] = json.dumps({"size": size, "about": net.origin.about}, ensure_ascii=False)
     try:
         with whole_file(path) as beside:
             beside.write_bytes(safetensors.torch.save(state, metadata))
@@ -170,6 +209,19 @@ def checked_options(options: object, where: str) -> Options:
     return dict(options)
 
 
+def _checked_origin(facts: object, where: str) -> Origin:
+    """An origin from a file; texts may end up on a terminal."""
+    if not isinstance(facts, dict) or facts.keys() - {"size", "about"}:
+        raise WeightsError(f"{where}: what it states of its origin must be a size and a text, got {facts!r}")
+    size, about = facts.get("size"), facts.get("about")
+    if about is not None and not (isinstance(about, str) and len(about) <= MAX_ABOUT and about.isprintable()):
+        raise WeightsError(f"{where}: what it says about its origin is no line of at most {MAX_ABOUT} characters")
+    try:
+        return Origin(None if size is None else read_size(str(size)), about)
+    except ValueError as error:
+        raise WeightsError(f"{where}: the size of its origin: {error}") from error
+
+
 # ---------------------------------------------------------------------------------------------------------------- reading
 
 
@@ -178,15 +230,19 @@ def is_encoder_key(key: str) -> bool:
     return key.startswith(("base1.", "base2.", "base3.", "base4."))
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[State, Options | None]:
+def _read(path: str | os.PathLike[str]) -> WeightsFile:
     if not os.path.isfile(path):
         raise WeightsError(f"{path}: no such file")
     try:
         if os.fspath(path).endswith(".safetensors"):
             with safetensors.safe_open(path, "pt") as file:
-                stated = (file.metadata() or {}).get(METADATA_KEY)
-            options = None if stated is None else checked_options(json.loads(stated), os.fspath(path))
-            return safetensors.torch.load_file(path), options
+                stated = file.metadata() or {}
+            options, origin = (json.loads(stated[key]) if key in stated else None for key in (METADATA_KEY, ORIGIN_KEY))
+            return WeightsFile(
+                safetensors.torch.load_file(path),
+                None if options is None else checked_options(options, os.fspath(path)),
+                Origin() if origin is None else _checked_origin(origin, os.fspath(path)),
+            )
         state = torch.load(path, map_location="cpu", weights_only=True)
     except WeightsError:
         raise
@@ -206,7 +262,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[State, Options | None]:
         raise WeightsError(f"{path}: not a PyTorch weights file, or damaged") from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise WeightsError(f"{path}: not a state dict, which maps names to tensors")
-    return state, None
+    return WeightsFile(state, None, Origin())
 
 
 def _encoder_from_s3d(state: State) -> State:

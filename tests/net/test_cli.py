@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -17,10 +18,10 @@ import pytest
 import torch
 from PIL import Image
 
-from tased_net import TASEDNet, cli
+from tased_net import Predictor, TASEDNet, cli
 from tased_net.video import PyAVReader, VideoFrame, video_writer
 
-SMALL = ["--clip-length", "8", "--width", "0.02", "--size", "32x48"]
+SMALL = ["--weights", "none", "--clip-length", "8", "--width", "0.02", "--size", "32x48"]
 
 
 def make_clip(path: Path, frames: int = 10) -> Path:
@@ -70,7 +71,7 @@ def test_an_overlay_in_a_folder(tmp_path: Path, clip: Path, said: Any) -> None:
     assert len(frames) == 10
     assert frames[0].image.shape == (48, 72, 3)
     message = said()
-    assert "no --weights given: the network is untrained, with random weights (seed 0)" in message
+    assert "the network is untrained, with random weights (seed 0)" in message
     assert "clip_saliency.mp4: 10 frames in 0:0" in message
 
 
@@ -321,6 +322,36 @@ def test_info_shows_any_variant_and_size(capsys: pytest.CaptureFixture[str]) -> 
 def test_info_of_an_impossible_variant_is_one_sentence(said: Any) -> None:
     assert cli.main(["info", "--clip-length", "12"]) == 2
     assert said() == "tased: error: --clip-length must be 4 or a multiple of 8, got 12\n"
+
+
+def test_weights_of_the_package_are_the_default_and_say_what_they_are(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["info", "--weights", "synthetic"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "convtsp4   1x1x112x192 " in "\n".join(lines)
+    assert re.fullmatch(r"Weights synthetic: learned from synthetic clips .*no human gaze.*\.", lines[-1])
+    out = tmp_path / "out"
+    assert cli.main(["predict", str(clip), "-o", str(out), "--format", "npz", "report"]) == 0
+    assert capsys.readouterr().err.splitlines()[0] == "tased: w" + lines[-1][1:].rstrip(".")
+    with np.load(out / "clip_maps.npz") as file:
+        assert file["maps"].shape == (10, 112, 192)
+    assert "synthetic clips" in (out / "clip_report.html").read_text()
+    assert cli.main(["predict", str(clip), "-o", str(out), "--width", "0.5"]) == 2
+    assert capsys.readouterr().err == (
+        "tased: error: --width: the weights that come with the package are those of TASEDNet(clip_length=16, width=0.25); give "
+        "--weights FILE for others, or --weights none for random ones\n"
+    )
+
+
+def test_convert_states_size_and_origin(tmp_path: Path, said: Any) -> None:
+    torch.save(TASEDNet(clip_length=8, width=0.02).state_dict(), tmp_path / "w.pt")
+    one, two = str(tmp_path / "one.safetensors"), str(tmp_path / "two.safetensors")
+    assert cli.main(["convert", str(tmp_path / "w.pt"), one, "--about", "learned from a zoo", "--size", "32x48"]) == 0
+    assert cli.main(["convert", one, two]) == 0
+    for file in (one, two):
+        net = TASEDNet.from_pretrained(file)
+        assert (net.origin.about, Predictor(net).size) == ("learned from a zoo", (32, 48))
 
 
 def test_convert_finds_the_variant_and_predict_uses_it(

@@ -22,7 +22,7 @@ from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_fo
 from tased_net.jobs import VIDEOS, Job, JobError, Task, sources_in, tasks_for
 from tased_net.video import VideoFrame, video_writer
 
-SMALL = ["--clip-length", "8", "--width", "0.02", "--size", "32x48"]
+SMALL = ["--weights", "none", "--clip-length", "8", "--width", "0.02", "--size", "32x48"]
 RUN = [sys.executable, "-m", "tased_net.cli", "predict", *SMALL]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
 

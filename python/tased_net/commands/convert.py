@@ -8,8 +8,17 @@ from pathlib import Path
 import torch
 
 from ..tased import TASEDNet
-from ..weights import WeightsError, architecture, described, is_encoder_key, load_weights, read_weights, variant_of
-from .shared import Commands, UsageError, add_debug, given
+from ..weights import (
+    Origin,
+    WeightsError,
+    architecture,
+    described,
+    is_encoder_key,
+    load_weights,
+    read_weights,
+    variant_of,
+)
+from .shared import Commands, UsageError, add_debug, given, size
 
 # Types of weights that `tased convert` writes.
 DTYPES = {"same": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -30,6 +39,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is there already")
     parser.add_argument("--clip-length", type=int, metavar="T", help="frames of a clip, where the file leaves it open")
+    parser.add_argument("--about", metavar="TEXT", help="what the weights have learned from, which OUT then states")
+    parser.add_argument("--size", type=size, metavar="HxW", help="size of the frames that they have learned from")
     add_debug(parser)
     parser.set_defaults(run=run)
 
@@ -41,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{target}: name a file that ends in .safetensors")
     if target.exists() and not options.overwrite:
         raise UsageError(f"{target} is there already: give --overwrite to replace it")
-    state, stated = read_weights(source)
+    state, stated, origin = read_weights(source)
     if all(is_encoder_key(key) for key in state):
         raise WeightsError(f"{source}: holds the encoder only, which is no network to convert")
     found = stated or variant_of(TASEDNet, state)
@@ -49,6 +60,8 @@ def run(options: argparse.Namespace) -> int:
         raise WeightsError(f"{source}: fits no variant of TASEDNet")
     net = TASEDNet(**{**found, **given(options)})
     load_weights(net, source)
+    about = options.about if options.about is not None else origin.about
+    net.origin = Origin(options.size or origin.size, about)
     target.parent.mkdir(parents=True, exist_ok=True)
     dtype = DTYPES[options.dtype] or next(value.dtype for value in state.values() if value.is_floating_point())
     net.save_pretrained(target, dtype=dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
@@ -35,6 +34,7 @@ from .shared import (
     network,
     reason,
     say,
+    weights_key,
 )
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
@@ -79,7 +79,11 @@ Exit status: 0 all done, 1 predictions are missing or a file cannot be read or w
         metavar="OUT",
         help="folder for the results (default: PRED_scores, or FILE_scores with --weights)",
     )
-    add("--weights", type=Path, metavar="FILE", help="predict with these weights, in place of PRED")
+    add(
+        "--weights",
+        metavar="FILE",
+        help="predict with these weights, in place of PRED; synthetic for those that come with the package, none for random ones",
+    )
     add(
         "--workers",
         type=int,
@@ -122,7 +126,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("name a folder of predicted maps, or --weights to predict them: one of the two")
     if options.workers is not None and options.workers < 0:
         raise UsageError(f"--workers must not be negative, got {options.workers}")
-    source: Path = options.pred or options.weights
+    source: Path = options.pred or Path(options.weights)
     if source.name in ("", ".."):
         source = source.resolve()
     output = options.output or source.with_name(f"{source.stem if options.weights else source.name}_scores")
@@ -190,8 +194,7 @@ def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | Netwo
         return MapFolder(options.pred, split)
     net = network(options)
     predictor = Predictor(net, size=options.size, device=devices(options), precision=options.precision)
-    digest = hashlib.sha256(options.weights.read_bytes()).hexdigest()
-    return NetworkMaps(predictor, f"{digest} {net.options}")
+    return NetworkMaps(predictor, f"{weights_key(options)} {net.options}")
 
 
 def refused(faults: Faults, sentence: str) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from ..info import table
+from ..predictor import SIZE
+from ..weights import Origin, read_weights
 from .shared import Commands, add_debug, add_size, add_variant, variant
 
 
@@ -17,7 +18,11 @@ def add(commands: Commands) -> None:
         description="Prints a table of the network's stages for one clip: output shape, parameters, multiply-adds of the "
         "convolutions, and bytes of all maps in float32.",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="a .safetensors file that states its variant")
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a .safetensors file that states its variant, or synthetic, those that come with the package",
+    )
     add_size(parser)
     add_variant(parser)
     add_debug(parser)
@@ -26,6 +31,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`tased info`: prints the table of a variant."""
-    for line in table(variant(options), options.size):
+    origin = Origin() if options.weights is None else read_weights(options.weights).origin
+    for line in table(variant(options), options.size or origin.size or SIZE):
         print(line)
+    if origin.about is not None:
+        print(f"Weights {options.weights}: {origin.about}.")
     return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,11 +30,14 @@ from .shared import (
     add_debug,
     add_size,
     add_variant,
+    add_weights,
     devices,
     network,
     number,
     say,
     terminated_as_interrupted,
+    weights_key,
+    weights_name,
 )
 
 LOG = ".tased-predict{}.jsonl"  # beside the results, while a job is not done
@@ -82,12 +84,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
         "on standard input",
     )
     add("-o", "--output", type=Path, required=True, metavar="OUT", help="folder, or the file for a single result")
-    add(
-        "--weights",
-        type=Path,
-        metavar="FILE",
-        help="the authors' .pt file, or .safetensors, which may state the variant (default: untrained weights)",
-    )
+    add_weights(parser)
     add(
         "--format",
         nargs="+",
@@ -148,7 +145,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
         "needs pip install tased-net[cluster]",
     )
     add("--reader", choices=tuple(READERS), default="pyav", help="what decodes video files (default: %(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of untrained weights (default: %(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of random weights (default: %(default)s)")
     add("--quiet", action="store_true", help="say nothing but warnings and errors, on stderr")
     add("--json", action="store_true", help="say what happens in lines of JSON, on stdout")
     add_variant(parser)
@@ -183,9 +180,9 @@ def run(options: argparse.Namespace) -> int:
         return 0
     worker = Worker(options, style)
     settings = {
-        "weights": _digest(options.weights) if options.weights else f"seed {options.seed}",
+        "weights": weights_key(options),
         "variant": architecture(worker.predictor.net.options),
-        "size": list(options.size),
+        "size": list(worker.predictor.size),
         "precision": options.precision,
         "fps": options.fps,
         "reader": options.reader,
@@ -315,7 +312,7 @@ class Worker:
         except ValueError as error:
             raise UsageError(str(error)) from error
         self.facts = {
-            "weights": str(options.weights.name if options.weights else f"untrained, seed {options.seed}"),
+            "weights": ", ".join(filter(None, (weights_name(options), net.origin.about))),
             "variant": described(type(net), architecture(net.options)),
             "precision": options.precision,
         }
@@ -371,12 +368,3 @@ def _length(source: str) -> int | None:
             return video.expected_frames
     except VideoError:
         return None
-
-
-def _digest(file: Path) -> str:
-    """Tells weights files apart, wherever they lie."""
-    digest = hashlib.sha256()
-    with file.open("rb") as data:
-        while part := data.read(2**20):
-            digest.update(part)
-    return digest.hexdigest()

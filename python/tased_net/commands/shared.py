@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -18,8 +20,11 @@ from tqdm import tqdm
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..predictor import SIZE
-from ..tased import MIN_SIDE, TASEDNet
-from ..weights import ARCHITECTURE, load_weights, read_weights
+from ..sizes import read_size, written
+from ..tased import TASEDNet
+from ..weights import ARCHITECTURE, BUNDLED, described, load_weights, read_weights
+
+DEFAULT_WEIGHTS, NO_WEIGHTS = "synthetic", "none"
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -69,13 +74,20 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
 
 def variant(options: argparse.Namespace) -> dict[str, Any]:
     """The variant that --weights states, if it does, with the options of the command line; checked."""
-    stated = read_weights(options.weights)[1] if options.weights is not None else None
-    wanted = {**(stated or {}), **given(options)}
+    trained = options.weights not in (None, NO_WEIGHTS)
+    stated = (read_weights(options.weights).options if trained else None) or {}
+    wanted = {**stated, **given(options)}
     try:
         with torch.device("meta"):
             TASEDNet(**wanted)
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
+    if options.weights in BUNDLED and wanted != stated:
+        name = next(name for name in wanted if wanted[name] != stated[name])
+        raise UsageError(
+            f"--{name.replace('_', '-')}: the weights that come with the package are those of {described(TASEDNet, stated)}; give "
+            f"--weights FILE for others, or --weights {NO_WEIGHTS} for random ones"
+        )
     return wanted
 
 
@@ -94,26 +106,51 @@ def devices(options: argparse.Namespace) -> list[torch.device]:
 
 
 def network(options: argparse.Namespace) -> TASEDNet:
-    """The network that the options describe, with its weights."""
+    """The network that the options describe, with its weights, and a word about these."""
     wanted = variant(options)
     torch.manual_seed(options.seed)
     net = TASEDNet(**wanted)
     untrained = f"untrained, with random weights (seed {options.seed}): its maps say nothing about where people look"
-    if options.weights is None:
-        say(f"no --weights given: the network is {untrained}")
+    if options.weights == NO_WEIGHTS:
+        say(f"the network is {untrained}")
     elif load_weights(net, options.weights) == "encoder":
         say(f"{options.weights} holds the encoder only: the prediction network is {untrained}")
+    elif net.origin.about is not None:
+        say(f"weights {options.weights}: {net.origin.about}")
     return net
+
+
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Adds --weights, with those that come with the package as the default."""
+    parser.add_argument(
+        "--weights",
+        default=DEFAULT_WEIGHTS,
+        metavar="FILE",
+        help="the authors' .pt file, or .safetensors, which may state the variant; none for random weights (default: "
+        f"{DEFAULT_WEIGHTS}, which come with the package and have learned from synthetic clips)",
+    )
+
+
+def weights_key(options: argparse.Namespace) -> str:
+    """Tells the network's weights from others, wherever they lie."""
+    if options.weights == NO_WEIGHTS:
+        return f"seed {options.seed}"
+    return hashlib.sha256(Path(BUNDLED.get(options.weights, options.weights)).read_bytes()).hexdigest()
+
+
+def weights_name(options: argparse.Namespace) -> str:
+    """What reports call the weights."""
+    return f"untrained, seed {options.seed}" if options.weights == NO_WEIGHTS else os.path.basename(options.weights)
 
 
 def add_size(parser: argparse._ActionsContainer) -> None:
     """Adds --size HxW."""
     parser.add_argument(
         "--size",
-        type=_size,
-        default=SIZE,
+        type=size,
         metavar="HxW",
-        help="size that frames are resized to for the network (default: {}x{})".format(*SIZE),
+        help=f"size that frames are resized to for the network (default: what the weights have learned from, {written(SIZE)} if "
+        "they do not say)",
     )
 
 
@@ -146,11 +183,11 @@ def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
-    if not (height.isdecimal() and width.isdecimal()) or min(int(height), int(width)) < MIN_SIDE:
-        raise argparse.ArgumentTypeError(f"want HxW such as 224x384, both at least {MIN_SIDE}, got {text!r}")
-    return int(height), int(width)
+def size(text: str) -> tuple[int, int]:
+    try:
+        return read_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str], float]:

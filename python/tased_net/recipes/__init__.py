@@ -20,7 +20,8 @@ from ..data import DATASETS
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..losses import Loss
-from ..tased import MAX_WIDTH, MIN_SIDE
+from ..sizes import MIN_SIDE, read_size
+from ..tased import MAX_WIDTH
 from ..weights import ARCHITECTURE
 
 if sys.version_info >= (3, 11) or TYPE_CHECKING:
@@ -68,8 +69,11 @@ def _one_of(*names: str) -> Kind:
 
 
 def _is_size(value: object) -> bool:
-    sides = value.split("x") if isinstance(value, str) else []
-    return len(sides) == 2 and all(side.isdecimal() and int(side) >= MIN_SIDE for side in sides)
+    try:
+        read_size(value if isinstance(value, str) else "")
+    except ValueError:
+        return False
+    return True
 
 
 def _is_mix(value: object) -> bool:
@@ -177,8 +181,7 @@ class Recipe:
     @property
     def height_width(self) -> tuple[int, int]:
         """The size of frames as two numbers."""
-        height, width = self.size.split("x")
-        return int(height), int(width)
+        return read_size(self.size)
 
     def drops_before(self, step: int) -> int:
         """How many of the drops at fixed steps have come before a step, from 1."""

@@ -60,18 +60,22 @@ class Rates:
 
 
 class MovingAverage:
-    """A network whose weights follow those of another, by 1 - `decay` of the way each step; its statistics as well."""
+    """A network whose weights follow those of another, by 1 - `decay` of the way each step; its statistics as well.
+
+    In the first steps by more, so that it forgets the weights that the run began with: after step n by at least 9 / (10 + n).
+    """
 
     def __init__(self, net: TASEDNet, decay: float) -> None:
         self.net = copy.deepcopy(net).eval().requires_grad_(False)
         self.decay = decay
 
     @torch.no_grad()
-    def follow(self, net: TASEDNet) -> None:
-        """After a step of `net`."""
+    def follow(self, net: TASEDNet, step: int) -> None:
+        """After a step of `net`, from 1."""
+        way = max(1 - self.decay, 9 / (10 + step))
         pairs = zip(self.net.state_dict().values(), net.state_dict().values(), strict=True)
         for mine, other in pairs:
             if mine.is_floating_point():
-                mine.lerp_(other, 1 - self.decay)
+                mine.lerp_(other, way)
             else:
                 mine.copy_(other)

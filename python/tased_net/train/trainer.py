@@ -22,7 +22,7 @@ from ..data import Clips
 from ..losses import Loss
 from ..recipes import Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
-from ..weights import architecture, load_weights, read_weights
+from ..weights import Origin, architecture, load_weights, read_weights
 from .datasets import open_splits
 from .draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
 from .folder import COLUMNS, OwnError, Row, RunFolder, State, TrainingError
@@ -185,6 +185,7 @@ class Trainer:
         except ValueError as error:
             raise RecipeError(f"--device {error}") from error
         self.net = _network(recipe, state, tell)
+        self.net.origin = Origin(recipe.height_width)
         self.recipe = dataclasses.replace(recipe, **architecture(self.net.options))
         _refuse_what_cannot_be(self.recipe, self.device, processes)
         self._open_data()
@@ -325,7 +326,7 @@ class Trainer:
             self.optimiser.zero_grad()
         self.statistics.end(self.recipe.accumulate)
         if self.average is not None:
-            self.average.follow(self.net)
+            self.average.follow(self.net, step)
         self.step, self.saved = step, False
         seconds = time.monotonic() - began
         images = self.recipe.batch * self.recipe.accumulate * self.net.clip_length
@@ -495,7 +496,7 @@ def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Proc
 
 def _network(recipe: Recipe, state: State | None, tell: Tell) -> TASEDNet:
     """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed."""
-    stated = read_weights(recipe.weights)[1] if recipe.weights is not None and state is None else None
+    stated = read_weights(recipe.weights).options if recipe.weights is not None and state is None else None
     begins_at_random = recipe.weights is None and recipe.encoder_weights == "none"
     torch.manual_seed(recipe.seed)
     try:
