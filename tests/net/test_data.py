@@ -201,6 +201,20 @@ def test_a_plain_folder_without_truth_is_taken_as_it_is(tmp_path: Path) -> None:
     assert split.problems == ["2 videos have no maps: park, street", "2 videos have no fixations: park, street"]
 
 
+def test_the_size_of_frames_is_that_of_upright_ones(tmp_path: Path) -> None:
+    upright = Image.fromarray(picture(0, 0, (40, 24)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    (tmp_path / "street").mkdir()
+    upright.rotate(90, expand=True).save(tmp_path / "street" / "1.jpg", exif=exif)
+    (video,) = open_dataset(tmp_path, "folder").videos
+    assert video.size == next(video.images([0])).shape[:2] == (40, 24)
+    (tmp_path / "street" / "1.jpg").write_bytes(b"no image")
+    (video,) = open_dataset(tmp_path, "folder").videos
+    with pytest.raises(DataError, match=r"1\.jpg: damaged, or not what its name says"):
+        assert video.size
+
+
 def test_splits_of_a_plain_folder_are_folders_or_lists(tmp_path: Path) -> None:
     write_clips(tmp_path / "Train", OWN)
     write_clips(tmp_path / "validation", {"street": (1, SIZE), "harbour": (1, SIZE)})
