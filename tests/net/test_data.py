@@ -637,8 +637,10 @@ def test_clips_are_numbered_by_video_and_first_frame(split: Split) -> None:
     assert clips[13].name == "0002:12"
     with pytest.raises(IndexError, match="there are 14 clips, asked for number 14"):
         clips[14]
-    with pytest.raises(IndexError, match="0001: has frames 0 to 2, asked for a clip from 3"):
-        clips.clip(0, 3)
+    for video, start in ((0, 3), (1, 13), (1, -1)):  # of 3 and 20 frames: only the first is looped
+        last = {0: 2, 1: 12}[video]
+        with pytest.raises(IndexError, match=rf"000{video + 1}: .* frames 0 to {last}, asked for one from {start}"):
+            clips.clip(video, start)
     with pytest.raises(ValueError, match="maps must be from 1 to the clip's 8 frames, got 9"):
         Clips(split, 8, SIZE, maps=9)
 
