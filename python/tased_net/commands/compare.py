@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..predictions import plural
 from ..scores import LESS_IS_BETTER, LEVEL, TITLES, Difference, ScoresError, compare, read_means
 from .shared import Commands, UsageError, add_debug, say
 
@@ -43,7 +44,7 @@ def run(options: argparse.Namespace) -> int:
     for name, means, others in ((options.a, a, b), (options.b, b, a)):
         alone = [video for video in means if video not in others]
         if alone:
-            say(f"warning: {len(alone)} videos are in {name} only, such as {alone[0]}: left out")
+            say(f"warning: {len(alone)} video{plural(len(alone))} in {name} only, such as {alone[0]}: left out")
     print(f"A is {options.a}\nB is {options.b}\n")
     print(f"{'':8}{'A':>9}{'B':>9}{'A - B':>9}   {f'{100 * LEVEL:.0f} % interval':<19}A better on")
     for one in differences:
