@@ -348,6 +348,15 @@ def test_what_is_kept_is_not_used_for_other_settings(few: tuple[Path, Path], tmp
         assert kept.scores.mean().tolist() == again.scores.mean().tolist() == fresh.scores.mean().tolist()
 
 
+def test_a_baseline_of_other_pixels_or_of_another_shape_is_another_setting() -> None:
+    from tased_net.scoring import Settings
+
+    pixels = np.arange(12, dtype=np.uint8)
+    baselines = [None, pixels.reshape(3, 4), pixels.reshape(4, 3), pixels[::-1].reshape(3, 4)]
+    keys = [Settings(("nss",), baseline=baseline).key() for baseline in baselines]
+    assert len(set(keys)) == 4
+
+
 def test_what_is_kept_is_not_used_for_another_truth(few: tuple[Path, Path], tmp_path: Path) -> None:
     data, maps = few
     split = open_dataset(data, "dhf1k", "val")
@@ -521,8 +530,8 @@ def test_frames_whose_truth_says_nothing_are_left_out_and_counted(
     }
     assert (found["frames"], found["videos"], found["constant_predictions"]) == (2, 1, 1)
     error = capsys.readouterr().err
-    assert "note: 1 frames without fixations are left out" in error
-    assert "note: 1 predicted maps are constant, and score as chance does" in error
+    assert "note: 1 frame without fixations is left out" in error
+    assert "note: 1 predicted map is constant, which scores as chance does" in error
 
 
 # ---------------------------------------------------------------------------------------------------------------- layouts
