@@ -48,7 +48,7 @@ def names(split: Split) -> list[str]:
 
 def assert_is(video: Video, seed: int, length: int, size: tuple[int, int] = SIZE, *, exact: bool = True) -> None:
     """The video has the pictures and the truth that the layouts' helpers write; pictures about, if not `exact`."""
-    assert (video.length, video.size, video.gaps, video.annotated) == (length, size, (), True)
+    assert (video.length, video.size, video.gaps) == (length, size, ())
     for index, image in enumerate(video.images(range(length))):
         assert image.dtype == np.uint8
         difference = np.abs(image.astype(int) - picture(seed, index, size))
@@ -115,7 +115,7 @@ def test_dhf1k_is_split_by_number(tmp_path: Path) -> None:
     test = open_dataset(tmp_path, "dhf1k", "test")
     assert names(test) == ["0701", "1000"]
     assert test.problems == ["298 videos are missing: 0702 to 0999"]  # but no word of the truth, which is not published
-    assert (test.videos[0].annotated, test.videos[0].density(0), test.videos[0].fixations(0)) == (False, None, None)
+    assert (test.videos[0].density(0), test.videos[0].fixations(0)) == (None, None)
     assert test.videos[0].size == SIZE
     assert names(open_dataset(tmp_path, "dhf1k")) == ["0001", "0600", "0601", "0700", "0701", "1000"]
 
@@ -193,9 +193,9 @@ def test_a_plain_folder_without_truth_is_taken_as_it_is(tmp_path: Path) -> None:
     save(tmp_path / "park" / "1.png", picture(1, 0))
     save(tmp_path / "park" / "2.png", picture(1, 1))
     split = open_dataset(tmp_path, "folder")
-    assert [(video.name, video.length, video.annotated) for video in split.videos] == [
-        ("park", 2, False),
-        ("street", 20, False),
+    assert [(video.name, video.length, video.density(0), video.fixations(0)) for video in split.videos] == [
+        ("park", 2, None, None),
+        ("street", 20, None, None),
     ]
     assert [video.rate for video in split.videos] == [None, Fraction(30)]
     assert split.problems == ["2 videos have no maps: park, street", "2 videos have no fixations: park, street"]

@@ -779,7 +779,7 @@ def test_the_interval_is_that_of_a_mean_over_videos() -> None:
 
 
 def test_videos_weigh_by_their_frames_in_the_interval_too() -> None:
-    interval = some_scores([0.0, 1.0], [1, 3]).interval(level=0.999)
+    interval = some_scores([0.0, 1.0], [1, 3]).interval()
     assert interval is not None
     assert (interval[0][0], interval[1][0]) == (0, 1)
     assert some_scores([0.0, 1.0], [1, 3]).mean().tolist() == [0.75]

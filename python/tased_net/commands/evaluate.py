@@ -254,7 +254,9 @@ def _show(evaluation: Evaluation, split: Split, name: str, options: argparse.Nam
         for reason, count in evaluation.left_out.items()
     ]
     if evaluation.constant:
-        notes.append(f"{evaluation.constant} predicted map{plural(evaluation.constant)} constant, which scores as chance does")
+        notes.append(
+            f"{evaluation.constant} predicted map{plural(evaluation.constant)} constant, which scores as chance does"
+        )
     notes += [f"{count} {kind.replace('_', ' ')}" for kind, count in evaluation.faults.counts().items() if count]
     for note in notes:
         say(f"note: {note}")

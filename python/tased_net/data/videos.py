@@ -130,11 +130,6 @@ class Video:
         """Frames a second as far as a video file tells it, else None."""
         return self.source.rate()
 
-    @property
-    def annotated(self) -> bool:
-        """Whether there are density maps or fixations."""
-        return self.maps is not None or self.fixation_maps is not None
-
     def _check(self, index: int) -> None:
         if not 0 <= index < self.length:
             raise IndexError(f"{self.name}: has frames 0 to {self.length - 1}, asked for {index}")
