@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -155,13 +156,27 @@ def _write(path: str | os.PathLike[str], header: Sequence[str], rows: Sequence[S
         writer.writerows(rows)
 
 
-def read_means(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str, Values]]:
-    """Reads what `write_videos` or `write_frames` wrote.
+@dataclass
+class Means:
+    """Scores by video, as a table of them tells.
 
-    Returns
-    -------
-    tuple
-        The metrics, and their means by video.
+    Attributes
+    ----------
+    metrics
+        Names of the columns.
+    values
+        A row for each video, a column a metric.
+    frames
+        How many frames of each video were scored.
+    """
+
+    metrics: tuple[str, ...]
+    values: dict[str, Values]
+    frames: dict[str, int]
+
+
+def read_means(path: str | os.PathLike[str]) -> Means:
+    """Reads what `write_videos` or `write_frames` wrote.
 
     Raises
     ------
@@ -178,9 +193,11 @@ def read_means(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str,
     if "video" not in (reader.fieldnames or ()) or not metrics:
         raise ScoresError(f"{path}: not a table of scores, which has a column video and columns such as nss")
     found: dict[str, list[list[float]]] = {}
+    frames: Counter[str] = Counter()
     for line in reader:
         try:
             found.setdefault(line["video"], []).append([float(line[name]) for name in metrics])
+            frames[line["video"]] += int(line.get("frames", 1))
         except (TypeError, ValueError) as error:
             raise ScoresError(f"{path}: line {reader.line_num} holds something that is not a score") from error
     means = {video: np.array(rows).mean(0) for video, rows in found.items()}
@@ -188,7 +205,7 @@ def read_means(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str,
         raise ScoresError(f"{path}: holds scores that are not finite")
     if not means:
         raise ScoresError(f"{path}: holds no scores")
-    return metrics, means
+    return Means(metrics, means, dict(frames))
 
 
 # --------------------------------------------------------------------------------------------------------------- comparison

@@ -815,6 +815,22 @@ def test_compare_says_which_is_better(
     assert "A is worse than B in NSS, CC" in capsys.readouterr().out
 
 
+def test_compare_warns_of_videos_that_were_scored_on_other_frames(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = (whole / "frames.csv").read_text().splitlines()
+    other = tmp_path / "frames.csv"
+    for without, sentence in (
+        (("0602,1,",), "1 video is scored on another number of frames, such as 0602 of 4 in A and 3 in B"),
+        (("0601,1,", "0602,1,"), "2 videos are scored on another number of frames, such as 0601 of 3 in A and 2 in B"),
+    ):
+        other.write_text("\n".join([header, *(row for row in rows if not row.startswith(without))]))
+        assert tased("compare", whole / "videos.csv", other) == 0
+        assert f"warning: {sentence}" in capsys.readouterr().err
+    assert tased("compare", whole / "videos.csv", whole / "frames.csv") == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -823,6 +839,7 @@ def test_compare_says_which_is_better(
         ("video,frame,size\na,1,2\n", "not a table of scores"),
         ("video,frame,nss\n", "holds no scores"),
         ("video,frame,nss\na,1,x\n", "line 2 holds something that is not a score"),
+        ("video,frames,nss\na,x,1\n", "line 2 holds something that is not a score"),
         ("video,frame,nss\na,1,nan\n", "holds scores that are not finite"),
         ("video,frame,nss\na,1,1\n", "needs two videos in common at least, found 0"),
         ("video,frame,information_gain\n0601,1,1\n", "have no metric in common"),
