@@ -29,6 +29,7 @@ from tased_net.data import DATASETS, Split, open_dataset
 from tased_net.evaluate import evaluate
 from tased_net.predictions import MapFolder, NetworkMaps, read_map
 from tased_net.published import METRICS, published
+from tased_net.score_plots import chosen_examples, draw_frames
 from tased_net.scores import Scores, VideoScores, compare
 from tased_net.scoring import OTHER_FRAMES
 from tased_net.submission import check
@@ -104,7 +105,10 @@ def same_files(a: Path, b: Path) -> bool:
 
 
 def test_every_frame_has_its_scores(whole: Path, data: Path, maps: Path) -> None:
+    from tased_net.scoring import OtherFrames, read_points
+
     rows = rows_of(whole / "frames.csv")
+    others = OtherFrames([read_points(video) for video in open_dataset(data, "dhf1k", "val").videos], seed=0)
     assert [(row["video"], row["frame"]) for row in rows] == [
         (f"{video:04d}", str(index + 1)) for video, length in LENGTHS.items() for index in range(length)
     ]
@@ -116,7 +120,9 @@ def test_every_frame_has_its_scores(whole: Path, data: Path, maps: Path) -> None
         assert float(row["sim"]) == pytest.approx(metrics.sim(pred, truth), abs=1e-6)
         assert float(row["auc_judd"]) == pytest.approx(metrics.auc_judd(pred, points, jitter="expected"), abs=1e-6)
         assert float(row["kl_divergence"]) == pytest.approx(metrics.kl_divergence(pred, truth), abs=1e-6)
-        assert 0 <= float(row["shuffled_auc"]) <= 1
+        elsewhere = others.of(video - 601, row["video"], index, SIZE).mask()
+        shuffled_auc = metrics.shuffled_auc(pred, points, elsewhere, splits=None)
+        assert float(row["shuffled_auc"]) == pytest.approx(shuffled_auc, abs=1e-6)
 
 
 def test_the_score_is_the_mean_over_frames(whole: Path) -> None:
@@ -137,6 +143,53 @@ def test_the_results_have_their_plots_and_nothing_else(whole: Path) -> None:
     for name in ("videos.png", "time.png", "frames.png"):
         with Image.open(whole / name) as image:
             assert min(image.size) > 300
+
+
+def test_examples_are_the_best_and_the_worst_frame_of_each_video(whole: Path, data: Path, maps: Path) -> None:
+    split = open_dataset(data, "dhf1k", "val")
+    found = evaluate(split, MapFolder(maps, split))
+    assert found is not None
+    of_video: dict[str, list[float]] = {}
+    for row in rows_of(whole / "frames.csv"):
+        of_video.setdefault(row["video"], []).append(float(row["nss"]))
+    assert [(best.video, best.frame - 1, worst.frame - 1) for best, worst in found.examples] == [
+        (video, int(np.argmax(scores)), int(np.argmin(scores))) for video, scores in of_video.items()
+    ]
+    for example in (example for pair in found.examples for example in pair):
+        assert (example.map == prediction(int(example.video), example.frame - 1)).all()
+        assert example.values[0] == pytest.approx(of_video[example.video][example.frame - 1], abs=1e-6)
+    best, worst = chosen_examples(found.examples)
+    assert [one.video for one in best] == sorted(of_video, key=lambda video: -max(of_video[video]))[:3]
+    assert [one.video for one in worst] == sorted(of_video, key=lambda video: min(of_video[video]))[:3]
+
+
+def test_the_sheet_shows_fixations_truth_and_prediction_where_they_are(tmp_path: Path) -> None:
+    def blob(row: int, column: int) -> np.ndarray[Any, Any]:
+        rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+        return (255 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 8)).round().astype(np.uint8)
+
+    for clip in ("a", "b"):
+        folder = tmp_path / "own" / clip
+        save(folder / "images" / "1.png", np.full((*SIZE, 3), 128, np.uint8))
+        save(folder / "fixation" / "1.png", (blob(9, 48) > 250) * np.uint8(255))
+        save(folder / "maps" / "1.png", blob(9, 16))
+        save(tmp_path / "pred" / clip / "1.png", blob(27, 16))
+    split = open_dataset(tmp_path / "own", "folder")
+    found = evaluate(split, MapFolder(tmp_path / "pred", split))
+    assert found is not None
+    draw_frames(tmp_path / "frames.png", split, found.scores.metrics, found.examples, "pred on own")
+    sheet = np.array(Image.open(tmp_path / "frames.png"))
+    plain = (sheet == 128).all(2)
+    top = int(plain.any(1).argmax())  # of the first tiles
+    lefts = np.flatnonzero(np.diff(plain[top].astype(int)) == 1) + 1
+    width = int(plain[top, lefts[0] :].argmin())
+    height = width * SIZE[0] // SIZE[1]
+    tiles = [sheet[top : top + height, left : left + width] for left in lefts]
+    assert [np.shape(tile) for tile in tiles] == [(height, width, 3)] * 3
+    for tile, (row, column), is_yellow in zip(tiles, ((9, 48), (9, 16), (27, 16)), (True, False, False), strict=True):
+        at = divmod(int(tile[..., 1].argmax()), width)
+        assert at == pytest.approx(((row + 0.5) * height / SIZE[0], (column + 0.5) * width / SIZE[1]), abs=width / 64)
+        assert (tile[at][2] < 128) == is_yellow  # heat is nearly white where it is most
 
 
 def test_other_frames_are_ten_and_never_the_frame_itself(data: Path) -> None:
