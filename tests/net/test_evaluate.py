@@ -7,6 +7,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -232,6 +233,39 @@ def test_the_draws_of_the_benchmark_depend_on_the_seed_alone(data: Path, maps: P
     assert drawn["auc_judd"] == pytest.approx(expected["auc_judd"], abs=0.01)
     assert drawn["nss"] == expected["nss"] == other["nss"]
     assert drawn["shuffled_auc"] == pytest.approx(expected["shuffled_auc"], abs=0.02)
+
+
+def test_the_command_draws_by_the_seed_that_it_is_given(few: tuple[Path, Path], tmp_path: Path) -> None:
+    data, maps = few
+    split = open_dataset(data, "dhf1k", "val")
+    found = evaluate(split, MapFolder(maps, split), draw=True, seed=5)
+    assert found is not None
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet"]
+    tables = []
+    for number, flags in enumerate((["--draw", "--seed", 5], ["--draw"], ["--seed", 5])):
+        assert tased(*arguments, *flags, "-o", tmp_path / str(number)) == 0
+        tables.append(
+            [
+                [float(row[metric]) for metric in found.scores.metrics]
+                for row in rows_of(tmp_path / f"{number}/frames.csv")
+            ]
+        )
+    expected = np.concatenate([video.values for video in found.scores.videos])
+    assert np.allclose(tables[0], expected, rtol=0, atol=1e-6)
+    assert not np.allclose(tables[1], expected, rtol=0, atol=1e-4)
+    assert not np.allclose(tables[2], expected, rtol=0, atol=1e-4)
+    settings = json.loads((tmp_path / "0" / "scores.json").read_text())["settings"]
+    assert (settings["draw"], settings["seed"]) == (True, 5)
+
+
+def test_a_bar_tells_the_rate_and_the_time_left(few: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    data, maps = few
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--overwrite"]
+    assert tased(*arguments) == 0
+    bar = r"scores: 100%\|.*\| 7/7 \[\d\d:\d\d<\d\d:\d\d, *[\d.]+(frame/s|s/frame)\]"
+    assert re.search(bar, capsys.readouterr().err)
+    assert tased(*arguments, "--quiet") == 0
+    assert "scores:" not in capsys.readouterr().err
 
 
 def test_a_baseline_adds_the_information_gain(few: tuple[Path, Path], tmp_path: Path) -> None:
@@ -610,6 +644,34 @@ def test_clips_of_many_sizes_and_lengths_are_scored(dataset: str, tmp_path: Path
         assert float(row["cc"]) == pytest.approx(1)
         assert float(row["sim"]) == pytest.approx(1)
         assert float(row["kl_divergence"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_twenty_synthetic_videos_are_scored(tmp_path: Path) -> None:
+    data = tmp_path / "synth"
+    clips = ["--videos", 20, "--split", "val", "--size", "36x64", "--frames", "4-6"]
+    assert tased("synth", "-o", data, *clips, "--workers", 1, "--quiet") == 0
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    centre = (255 * np.exp(-((rows - 17.5) ** 2 / 200 + (columns - 31.5) ** 2 / 600))).round().astype(np.uint8)
+    for file in (data / "annotation").glob("*/maps/*.png"):
+        for name in ("truth", "centre"):
+            (tmp_path / name / file.parent.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "truth" / file.parent.parent.name)
+        save(tmp_path / "centre" / file.parent.parent.name / file.name, centre)
+    torch.manual_seed(0)
+    TASEDNet(clip_length=8, width=0.02).save_pretrained(tmp_path / "net.safetensors")
+    means = []
+    for source in ([tmp_path / "truth"], [tmp_path / "centre"], ["--weights", tmp_path / "net.safetensors"]):
+        output = tmp_path / f"scores_{len(means)}"
+        arguments = ["--data", data, "--dataset", "dhf1k", "-o", output, "--size", "32x48", "--quiet"]
+        assert tased("evaluate", *source, *arguments) == 0
+        found = json.loads((output / "scores.json").read_text())
+        assert (found["videos"], found["left_out"]) == (20, {})
+        means.append({metric: score["mean"] for metric, score in found["scores"].items()})
+    truth, centre_bias, network = means
+    assert (truth["cc"], truth["sim"]) == pytest.approx((1, 1))
+    for other in (centre_bias, network):
+        assert all(truth[metric] > other[metric] for metric in ("nss", "cc", "sim", "auc_judd", "shuffled_auc"))
+    assert centre_bias["nss"] > 0  # people look at the centre, also where they are made up
 
 
 def test_a_folder_with_density_maps_alone_is_scored_by_them(tmp_path: Path) -> None:
