@@ -414,7 +414,7 @@ def test_a_process_waits_for_the_others_as_long_as_it_takes(monkeypatch: pytest.
 
     given: dict[str, Any] = {}
     distributed = torch.distributed
-    monkeypatch.setattr(distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(distributed, "init_process_group", lambda _, **options: given.update(options))
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
     with processes() as shares:
