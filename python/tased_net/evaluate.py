@@ -27,7 +27,7 @@ from tqdm import tqdm
 from . import __version__
 from .data import Split, Video
 from .predictions import Faults, Map8, MapFolder, NetworkMaps, expected_frames, files_key
-from .scores import Scores, ScoresError, VideoScores
+from .scores import TITLES, Scores, ScoresError, VideoScores
 from .scoring import (
     Chunk,
     Example,
@@ -160,8 +160,7 @@ def _computed(kinds: set[str], points: Fixated | None, baseline: Map8 | None) ->
         names.discard("information_gain")
     if points is not None and sum(isinstance(found, Points) for video in points for found in video) < 2:
         names.discard("shuffled_auc")  # there is no other frame
-    order = ("nss", "cc", "sim", "auc_judd", "shuffled_auc", "kl_divergence", "information_gain")
-    return tuple(name for name in order if name in names)
+    return tuple(name for name in TITLES if name in names)
 
 
 def _evaluation(names: tuple[str, ...], records: list[Record], faults: Faults, left_out: Counter[str]) -> Evaluation:

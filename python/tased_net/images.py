@@ -99,20 +99,25 @@ def _check_sizes(files: Sequence[Path]) -> None:
     first: tuple[Path, tuple[int, int]] | None = None
     for file in files:
         try:
-            with _opened(file) as image:
-                width, height = image.size
-                if width * height > MAX_PIXELS:
-                    raise VideoError(f"{file}: {width}x{height} pixels are too many for a frame")
-                # PNG may have it after the pixels, where Pillow would decode them all to find it.
-                known = image.format != "PNG" or "exif" in image.info
-                turned = known and image.getexif().get(ExifTags.Base.Orientation) in TURNED
+            size = upright_size(file)
         except DAMAGED:
             continue
-        size = (height, width) if turned else (width, height)
         first = first or (file, size)
         if size != first[1]:
             one, other = ("{}x{}".format(*size), "{}x{}".format(*first[1]))
             raise VideoError(f"{file}: is {one} pixels, but {first[0].name} is {other}: a video's images have one size")
+
+
+def upright_size(file: Path) -> tuple[int, int]:
+    """Width and height of an image as `read_image` gives it, from its header alone."""
+    with _opened(file) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise VideoError(f"{file}: {width}x{height} pixels are too many for a frame")
+        # PNG may have it after the pixels, where Pillow would decode them all to find it.
+        known = image.format != "PNG" or "exif" in image.info
+        turned = known and image.getexif().get(ExifTags.Base.Orientation) in TURNED
+        return (height, width) if turned else (width, height)
 
 
 def _opened(file: Path) -> Image.Image:

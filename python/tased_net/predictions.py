@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Faults:
         found = []
         for kind, places in (("missing", self.missing), ("not of the video", self.extra)):
             for name, numbers in places.items():
-                found.append(f"{name}: {len(numbers)} frame{_plural(numbers)} {kind}: {ranges(numbers)}")
+                found.append(f"{name}: {len(numbers)} frame{plural(len(numbers))} {kind}: {ranges(numbers)}")
         for name in self.unknown:
             is_file = os.path.splitext(name)[1].lower() in SUFFIXES
             found.append(f"{name}: {'not the map of a frame' if is_file else 'no video of the split has this name'}")
@@ -87,8 +87,13 @@ def ranges(numbers: Iterable[int]) -> str:
     return ", ".join("-".join(map(str, run)) for run in runs)
 
 
-def _plural(numbers: Sequence[int]) -> str:
-    return " is" if len(numbers) == 1 else "s are"
+def plural(count: int) -> str:
+    """What goes between a noun and what is said of so many of it.
+
+    >>> f"1 frame{plural(1)} missing, 2 frame{plural(2)} missing"
+    '1 frame is missing, 2 frames are missing'
+    """
+    return " is" if count == 1 else "s are"
 
 
 class MapFolder:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,17 +91,11 @@ class Scores:
         """The means over all frames."""
         return np.concatenate([video.values for video in self.videos]).mean(0)
 
-    def interval(
-        self, *, level: float = LEVEL, resamples: int = RESAMPLES, seed: int = 0
-    ) -> tuple[Values, Values] | None:
-        """The interval of the means by bootstrap over videos.
+    def interval(self, *, seed: int = 0) -> tuple[Values, Values] | None:
+        """The interval of the means by bootstrap over videos: it holds `LEVEL` of the means of `RESAMPLES` samples.
 
         Parameters
         ----------
-        level
-            Share of the bootstrap samples whose mean the interval holds.
-        resamples
-            How many samples are drawn.
         seed
             Of the draws.
 
@@ -112,19 +107,19 @@ class Scores:
         counts = self.counts()
         if len(counts) < 2:
             return None
-        draws = drawn_videos(len(counts), resamples, seed)
+        draws = _drawn_videos(len(counts), seed)
         means = draws @ (self.by_video() * counts[:, None]) / (draws @ counts)[:, None]
-        return quantiles(means, level)
+        return _interval(means)
 
 
-def drawn_videos(videos: int, resamples: int, seed: int) -> NDArray[np.int64]:
-    """How often each video is in each bootstrap sample, (resamples, videos)."""
-    return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), resamples)
+def _drawn_videos(videos: int, seed: int) -> NDArray[np.int64]:
+    """How often each video is in each bootstrap sample, (samples, videos)."""
+    return np.random.default_rng(seed).multinomial(videos, np.full(videos, 1 / videos), RESAMPLES)
 
 
-def quantiles(samples: Values, level: float) -> tuple[Values, Values]:
-    """The ends between which the middle `level` of the samples lies, by column."""
-    low, high = np.quantile(samples, [(1 - level) / 2, (1 + level) / 2], axis=0)
+def _interval(means: Values) -> tuple[Values, Values]:
+    """The ends between which the middle of the samples' means lies, by column."""
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return low, high
 
 
@@ -161,13 +156,27 @@ def _write(path: str | os.PathLike[str], header: Sequence[str], rows: Sequence[S
         writer.writerows(rows)
 
 
-def read_means(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str, Values]]:
-    """Reads what `write_videos` or `write_frames` wrote.
+@dataclass
+class Means:
+    """Scores by video, as a table of them tells.
 
-    Returns
-    -------
-    tuple
-        The metrics, and their means by video.
+    Attributes
+    ----------
+    metrics
+        Names of the columns.
+    values
+        A row for each video, a column a metric.
+    frames
+        How many frames of each video were scored.
+    """
+
+    metrics: tuple[str, ...]
+    values: dict[str, Values]
+    frames: dict[str, int]
+
+
+def read_means(path: str | os.PathLike[str]) -> Means:
+    """Reads what `write_videos` or `write_frames` wrote.
 
     Raises
     ------
@@ -184,9 +193,11 @@ def read_means(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str,
     if "video" not in (reader.fieldnames or ()) or not metrics:
         raise ScoresError(f"{path}: not a table of scores, which has a column video and columns such as nss")
     found: dict[str, list[list[float]]] = {}
+    frames: Counter[str] = Counter()
     for line in reader:
         try:
             found.setdefault(line["video"], []).append([float(line[name]) for name in metrics])
+            frames[line["video"]] += int(line.get("frames", 1))
         except (TypeError, ValueError) as error:
             raise ScoresError(f"{path}: line {reader.line_num} holds something that is not a score") from error
     means = {video: np.array(rows).mean(0) for video, rows in found.items()}
@@ -194,7 +205,7 @@ def read_means(path: str | os.PathLike[str]) -> tuple[tuple[str, ...], dict[str,
         raise ScoresError(f"{path}: holds scores that are not finite")
     if not means:
         raise ScoresError(f"{path}: holds no scores")
-    return metrics, means
+    return Means(metrics, means, dict(frames))
 
 
 # --------------------------------------------------------------------------------------------------------------- comparison
@@ -227,9 +238,7 @@ class Difference:
     verdict: str | None
 
 
-def compare(
-    a: dict[str, Values], b: dict[str, Values], metrics: Sequence[str], *, level: float = LEVEL, seed: int = 0
-) -> list[Difference]:
+def compare(a: dict[str, Values], b: dict[str, Values], metrics: Sequence[str], *, seed: int = 0) -> list[Difference]:
     """Compares two sets of scores video by video.
 
     Parameters
@@ -238,8 +247,8 @@ def compare(
         Means by video, of which those in both are compared; every video has the same weight.
     metrics
         Names of their columns.
-    level, seed
-        As for `Scores.interval`.
+    seed
+        Of the bootstrap over videos, see `Scores.interval`.
 
     Raises
     ------
@@ -251,8 +260,8 @@ def compare(
         raise ScoresError(f"a comparison needs two videos in common at least, found {len(common)}")
     ours, theirs = (np.array([scores[video] for video in common]) for scores in (a, b))
     differences = ours - theirs
-    means = drawn_videos(len(common), RESAMPLES, seed) @ differences / len(common)
-    low, high = quantiles(means, level)
+    means = _drawn_videos(len(common), seed) @ differences / len(common)
+    low, high = _interval(means)
     found = []
     for column, metric in enumerate(metrics):
         sign = -1 if metric in LESS_IS_BETTER else 1

@@ -69,7 +69,9 @@ class Settings:
 
     def key(self) -> str:
         """Stands for them."""
-        base = "" if self.baseline is None else hashlib.sha256(self.baseline.tobytes()).hexdigest()
+        base = ""
+        if self.baseline is not None:
+            base = f"{self.baseline.shape} {hashlib.sha256(self.baseline.tobytes()).hexdigest()}"
         return f"{self.metrics} {self.seed} {self.draw} {base}"
 
 

@@ -21,12 +21,18 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def processes() -> Iterator[tuple[int, int]]:
-    """Number of this process and how many there are; more than one under torchrun."""
+def processes(backend: str | None = "gloo", timeout: timedelta | None = PATIENCE) -> Iterator[tuple[int, int]]:
+    """Number of this process and how many there are, which are joined if torchrun has started several.
+
+    Parameters
+    ----------
+    backend, timeout
+        Of `torch.distributed.init_process_group`, None for its own choice. Processes that are joined already stay so.
+    """
     distributed = torch.distributed.is_available()
-    ours = distributed and not torch.distributed.is_initialized() and torch.distributed.is_torchelastic_launched()
+    ours = distributed and not torch.distributed.is_initialized() and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if ours:
-        torch.distributed.init_process_group("gloo", timeout=PATIENCE)
+        torch.distributed.init_process_group(backend, timeout=timeout)
     try:
         together = distributed and torch.distributed.is_initialized()
         yield (torch.distributed.get_rank(), torch.distributed.get_world_size()) if together else (0, 1)

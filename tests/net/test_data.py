@@ -48,7 +48,7 @@ def names(split: Split) -> list[str]:
 
 def assert_is(video: Video, seed: int, length: int, size: tuple[int, int] = SIZE, *, exact: bool = True) -> None:
     """The video has the pictures and the truth that the layouts' helpers write; pictures about, if not `exact`."""
-    assert (video.length, video.size, video.gaps, video.annotated) == (length, size, (), True)
+    assert (video.length, video.size, video.gaps) == (length, size, ())
     for index, image in enumerate(video.images(range(length))):
         assert image.dtype == np.uint8
         difference = np.abs(image.astype(int) - picture(seed, index, size))
@@ -115,7 +115,7 @@ def test_dhf1k_is_split_by_number(tmp_path: Path) -> None:
     test = open_dataset(tmp_path, "dhf1k", "test")
     assert names(test) == ["0701", "1000"]
     assert test.problems == ["298 videos are missing: 0702 to 0999"]  # but no word of the truth, which is not published
-    assert (test.videos[0].annotated, test.videos[0].density(0), test.videos[0].fixations(0)) == (False, None, None)
+    assert (test.videos[0].density(0), test.videos[0].fixations(0)) == (None, None)
     assert test.videos[0].size == SIZE
     assert names(open_dataset(tmp_path, "dhf1k")) == ["0001", "0600", "0601", "0700", "0701", "1000"]
 
@@ -193,12 +193,26 @@ def test_a_plain_folder_without_truth_is_taken_as_it_is(tmp_path: Path) -> None:
     save(tmp_path / "park" / "1.png", picture(1, 0))
     save(tmp_path / "park" / "2.png", picture(1, 1))
     split = open_dataset(tmp_path, "folder")
-    assert [(video.name, video.length, video.annotated) for video in split.videos] == [
-        ("park", 2, False),
-        ("street", 20, False),
+    assert [(video.name, video.length, video.density(0), video.fixations(0)) for video in split.videos] == [
+        ("park", 2, None, None),
+        ("street", 20, None, None),
     ]
     assert [video.rate for video in split.videos] == [None, Fraction(30)]
     assert split.problems == ["2 videos have no maps: park, street", "2 videos have no fixations: park, street"]
+
+
+def test_the_size_of_frames_is_that_of_upright_ones(tmp_path: Path) -> None:
+    upright = Image.fromarray(picture(0, 0, (40, 24)))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    (tmp_path / "street").mkdir()
+    upright.rotate(90, expand=True).save(tmp_path / "street" / "1.jpg", exif=exif)
+    (video,) = open_dataset(tmp_path, "folder").videos
+    assert video.size == next(video.images([0])).shape[:2] == (40, 24)
+    (tmp_path / "street" / "1.jpg").write_bytes(b"no image")
+    (video,) = open_dataset(tmp_path, "folder").videos
+    with pytest.raises(DataError, match=r"1\.jpg: damaged, or not what its name says"):
+        assert video.size
 
 
 def test_splits_of_a_plain_folder_are_folders_or_lists(tmp_path: Path) -> None:
@@ -623,8 +637,10 @@ def test_clips_are_numbered_by_video_and_first_frame(split: Split) -> None:
     assert clips[13].name == "0002:12"
     with pytest.raises(IndexError, match="there are 14 clips, asked for number 14"):
         clips[14]
-    with pytest.raises(IndexError, match="0001: has frames 0 to 2, asked for a clip from 3"):
-        clips.clip(0, 3)
+    for video, start in ((0, 3), (1, 13), (1, -1)):  # of 3 and 20 frames: only the first is looped
+        last = {0: 2, 1: 12}[video]
+        with pytest.raises(IndexError, match=rf"000{video + 1}: .* frames 0 to {last}, asked for one from {start}"):
+            clips.clip(video, start)
     with pytest.raises(ValueError, match="maps must be from 1 to the clip's 8 frames, got 9"):
         Clips(split, 8, SIZE, maps=9)
 

@@ -7,6 +7,7 @@ import errno
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from tased_net.data import DATASETS, Split, open_dataset
 from tased_net.evaluate import evaluate
 from tased_net.predictions import MapFolder, NetworkMaps, read_map
 from tased_net.published import METRICS, published
+from tased_net.score_plots import chosen_examples, draw_frames
 from tased_net.scores import Scores, VideoScores, compare
 from tased_net.scoring import OTHER_FRAMES
 from tased_net.submission import check
@@ -104,7 +106,10 @@ def same_files(a: Path, b: Path) -> bool:
 
 
 def test_every_frame_has_its_scores(whole: Path, data: Path, maps: Path) -> None:
+    from tased_net.scoring import OtherFrames, read_points
+
     rows = rows_of(whole / "frames.csv")
+    others = OtherFrames([read_points(video) for video in open_dataset(data, "dhf1k", "val").videos], seed=0)
     assert [(row["video"], row["frame"]) for row in rows] == [
         (f"{video:04d}", str(index + 1)) for video, length in LENGTHS.items() for index in range(length)
     ]
@@ -116,7 +121,9 @@ def test_every_frame_has_its_scores(whole: Path, data: Path, maps: Path) -> None
         assert float(row["sim"]) == pytest.approx(metrics.sim(pred, truth), abs=1e-6)
         assert float(row["auc_judd"]) == pytest.approx(metrics.auc_judd(pred, points, jitter="expected"), abs=1e-6)
         assert float(row["kl_divergence"]) == pytest.approx(metrics.kl_divergence(pred, truth), abs=1e-6)
-        assert 0 <= float(row["shuffled_auc"]) <= 1
+        elsewhere = others.of(video - 601, row["video"], index, SIZE).mask()
+        shuffled_auc = metrics.shuffled_auc(pred, points, elsewhere, splits=None)
+        assert float(row["shuffled_auc"]) == pytest.approx(shuffled_auc, abs=1e-6)
 
 
 def test_the_score_is_the_mean_over_frames(whole: Path) -> None:
@@ -137,6 +144,53 @@ def test_the_results_have_their_plots_and_nothing_else(whole: Path) -> None:
     for name in ("videos.png", "time.png", "frames.png"):
         with Image.open(whole / name) as image:
             assert min(image.size) > 300
+
+
+def test_examples_are_the_best_and_the_worst_frame_of_each_video(whole: Path, data: Path, maps: Path) -> None:
+    split = open_dataset(data, "dhf1k", "val")
+    found = evaluate(split, MapFolder(maps, split))
+    assert found is not None
+    of_video: dict[str, list[float]] = {}
+    for row in rows_of(whole / "frames.csv"):
+        of_video.setdefault(row["video"], []).append(float(row["nss"]))
+    assert [(best.video, best.frame - 1, worst.frame - 1) for best, worst in found.examples] == [
+        (video, int(np.argmax(scores)), int(np.argmin(scores))) for video, scores in of_video.items()
+    ]
+    for example in (example for pair in found.examples for example in pair):
+        assert (example.map == prediction(int(example.video), example.frame - 1)).all()
+        assert example.values[0] == pytest.approx(of_video[example.video][example.frame - 1], abs=1e-6)
+    best, worst = chosen_examples(found.examples)
+    assert [one.video for one in best] == sorted(of_video, key=lambda video: -max(of_video[video]))[:3]
+    assert [one.video for one in worst] == sorted(of_video, key=lambda video: min(of_video[video]))[:3]
+
+
+def test_the_sheet_shows_fixations_truth_and_prediction_where_they_are(tmp_path: Path) -> None:
+    def blob(row: int, column: int) -> np.ndarray[Any, Any]:
+        rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+        return (255 * np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / 8)).round().astype(np.uint8)
+
+    for clip in ("a", "b"):
+        folder = tmp_path / "own" / clip
+        save(folder / "images" / "1.png", np.full((*SIZE, 3), 128, np.uint8))
+        save(folder / "fixation" / "1.png", (blob(9, 48) > 250) * np.uint8(255))
+        save(folder / "maps" / "1.png", blob(9, 16))
+        save(tmp_path / "pred" / clip / "1.png", blob(27, 16))
+    split = open_dataset(tmp_path / "own", "folder")
+    found = evaluate(split, MapFolder(tmp_path / "pred", split))
+    assert found is not None
+    draw_frames(tmp_path / "frames.png", split, found.scores.metrics, found.examples, "pred on own")
+    sheet = np.array(Image.open(tmp_path / "frames.png"))
+    plain = (sheet == 128).all(2)
+    top = int(plain.any(1).argmax())  # of the first tiles
+    lefts = np.flatnonzero(np.diff(plain[top].astype(int)) == 1) + 1
+    width = int(plain[top, lefts[0] :].argmin())
+    height = width * SIZE[0] // SIZE[1]
+    tiles = [sheet[top : top + height, left : left + width] for left in lefts]
+    assert [np.shape(tile) for tile in tiles] == [(height, width, 3)] * 3
+    for tile, (row, column), is_yellow in zip(tiles, ((9, 48), (9, 16), (27, 16)), (True, False, False), strict=True):
+        at = divmod(int(tile[..., 1].argmax()), width)
+        assert at == pytest.approx(((row + 0.5) * height / SIZE[0], (column + 0.5) * width / SIZE[1]), abs=width / 64)
+        assert (tile[at][2] < 128) == is_yellow  # heat is nearly white where it is most
 
 
 def test_other_frames_are_ten_and_never_the_frame_itself(data: Path) -> None:
@@ -179,6 +233,39 @@ def test_the_draws_of_the_benchmark_depend_on_the_seed_alone(data: Path, maps: P
     assert drawn["auc_judd"] == pytest.approx(expected["auc_judd"], abs=0.01)
     assert drawn["nss"] == expected["nss"] == other["nss"]
     assert drawn["shuffled_auc"] == pytest.approx(expected["shuffled_auc"], abs=0.02)
+
+
+def test_the_command_draws_by_the_seed_that_it_is_given(few: tuple[Path, Path], tmp_path: Path) -> None:
+    data, maps = few
+    split = open_dataset(data, "dhf1k", "val")
+    found = evaluate(split, MapFolder(maps, split), draw=True, seed=5)
+    assert found is not None
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet"]
+    tables = []
+    for number, flags in enumerate((["--draw", "--seed", 5], ["--draw"], ["--seed", 5])):
+        assert tased(*arguments, *flags, "-o", tmp_path / str(number)) == 0
+        tables.append(
+            [
+                [float(row[metric]) for metric in found.scores.metrics]
+                for row in rows_of(tmp_path / f"{number}/frames.csv")
+            ]
+        )
+    expected = np.concatenate([video.values for video in found.scores.videos])
+    assert np.allclose(tables[0], expected, rtol=0, atol=1e-6)
+    assert not np.allclose(tables[1], expected, rtol=0, atol=1e-4)
+    assert not np.allclose(tables[2], expected, rtol=0, atol=1e-4)
+    settings = json.loads((tmp_path / "0" / "scores.json").read_text())["settings"]
+    assert (settings["draw"], settings["seed"]) == (True, 5)
+
+
+def test_a_bar_tells_the_rate_and_the_time_left(few: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    data, maps = few
+    arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--overwrite"]
+    assert tased(*arguments) == 0
+    bar = r"scores: 100%\|.*\| 7/7 \[\d\d:\d\d<\d\d:\d\d, *[\d.]+(frame/s|s/frame)\]"
+    assert re.search(bar, capsys.readouterr().err)
+    assert tased(*arguments, "--quiet") == 0
+    assert "scores:" not in capsys.readouterr().err
 
 
 def test_a_baseline_adds_the_information_gain(few: tuple[Path, Path], tmp_path: Path) -> None:
@@ -327,7 +414,7 @@ def test_a_process_waits_for_the_others_as_long_as_it_takes(monkeypatch: pytest.
 
     given: dict[str, Any] = {}
     distributed = torch.distributed
-    monkeypatch.setattr(distributed, "is_torchelastic_launched", lambda: True)
+    monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setattr(distributed, "init_process_group", lambda _, **options: given.update(options))
     monkeypatch.setattr(distributed, "destroy_process_group", lambda: None)
     with processes() as shares:
@@ -346,6 +433,15 @@ def test_what_is_kept_is_not_used_for_other_settings(few: tuple[Path, Path], tmp
         assert again is not None
         assert fresh is not None
         assert kept.scores.mean().tolist() == again.scores.mean().tolist() == fresh.scores.mean().tolist()
+
+
+def test_a_baseline_of_other_pixels_or_of_another_shape_is_another_setting() -> None:
+    from tased_net.scoring import Settings
+
+    pixels = np.arange(12, dtype=np.uint8)
+    baselines = [None, pixels.reshape(3, 4), pixels.reshape(4, 3), pixels[::-1].reshape(3, 4)]
+    keys = [Settings(("nss",), baseline=baseline).key() for baseline in baselines]
+    assert len(set(keys)) == 4
 
 
 def test_what_is_kept_is_not_used_for_another_truth(few: tuple[Path, Path], tmp_path: Path) -> None:
@@ -521,8 +617,8 @@ def test_frames_whose_truth_says_nothing_are_left_out_and_counted(
     }
     assert (found["frames"], found["videos"], found["constant_predictions"]) == (2, 1, 1)
     error = capsys.readouterr().err
-    assert "note: 1 frames without fixations are left out" in error
-    assert "note: 1 predicted maps are constant, and score as chance does" in error
+    assert "note: 1 frame without fixations is left out" in error
+    assert "note: 1 predicted map is constant, which scores as chance does" in error
 
 
 # ---------------------------------------------------------------------------------------------------------------- layouts
@@ -548,6 +644,34 @@ def test_clips_of_many_sizes_and_lengths_are_scored(dataset: str, tmp_path: Path
         assert float(row["cc"]) == pytest.approx(1)
         assert float(row["sim"]) == pytest.approx(1)
         assert float(row["kl_divergence"]) == pytest.approx(0, abs=1e-6)
+
+
+def test_twenty_synthetic_videos_are_scored(tmp_path: Path) -> None:
+    data = tmp_path / "synth"
+    clips = ["--videos", 20, "--split", "val", "--size", "36x64", "--frames", "4-6"]
+    assert tased("synth", "-o", data, *clips, "--workers", 1, "--quiet") == 0
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    centre = (255 * np.exp(-((rows - 17.5) ** 2 / 200 + (columns - 31.5) ** 2 / 600))).round().astype(np.uint8)
+    for file in (data / "annotation").glob("*/maps/*.png"):
+        for name in ("truth", "centre"):
+            (tmp_path / name / file.parent.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, tmp_path / "truth" / file.parent.parent.name)
+        save(tmp_path / "centre" / file.parent.parent.name / file.name, centre)
+    torch.manual_seed(0)
+    TASEDNet(clip_length=8, width=0.02).save_pretrained(tmp_path / "net.safetensors")
+    means = []
+    for source in ([tmp_path / "truth"], [tmp_path / "centre"], ["--weights", tmp_path / "net.safetensors"]):
+        output = tmp_path / f"scores_{len(means)}"
+        arguments = ["--data", data, "--dataset", "dhf1k", "-o", output, "--size", "32x48", "--quiet"]
+        assert tased("evaluate", *source, *arguments) == 0
+        found = json.loads((output / "scores.json").read_text())
+        assert (found["videos"], found["left_out"]) == (20, {})
+        means.append({metric: score["mean"] for metric, score in found["scores"].items()})
+    truth, centre_bias, network = means
+    assert (truth["cc"], truth["sim"]) == pytest.approx((1, 1))
+    for other in (centre_bias, network):
+        assert all(truth[metric] > other[metric] for metric in ("nss", "cc", "sim", "auc_judd", "shuffled_auc"))
+    assert centre_bias["nss"] > 0  # people look at the centre, also where they are made up
 
 
 def test_a_folder_with_density_maps_alone_is_scored_by_them(tmp_path: Path) -> None:
@@ -770,7 +894,7 @@ def test_the_interval_is_that_of_a_mean_over_videos() -> None:
 
 
 def test_videos_weigh_by_their_frames_in_the_interval_too() -> None:
-    interval = some_scores([0.0, 1.0], [1, 3]).interval(level=0.999)
+    interval = some_scores([0.0, 1.0], [1, 3]).interval()
     assert interval is not None
     assert (interval[0][0], interval[1][0]) == (0, 1)
     assert some_scores([0.0, 1.0], [1, 3]).mean().tolist() == [0.75]
@@ -806,6 +930,22 @@ def test_compare_says_which_is_better(
     assert "A is worse than B in NSS, CC" in capsys.readouterr().out
 
 
+def test_compare_warns_of_videos_that_were_scored_on_other_frames(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    header, *rows = (whole / "frames.csv").read_text().splitlines()
+    other = tmp_path / "frames.csv"
+    for without, sentence in (
+        (("0602,1,",), "1 video is scored on another number of frames, such as 0602 of 4 in A and 3 in B"),
+        (("0601,1,", "0602,1,"), "2 videos are scored on another number of frames, such as 0601 of 3 in A and 2 in B"),
+    ):
+        other.write_text("\n".join([header, *(row for row in rows if not row.startswith(without))]))
+        assert tased("compare", whole / "videos.csv", other) == 0
+        assert f"warning: {sentence}" in capsys.readouterr().err
+    assert tased("compare", whole / "videos.csv", whole / "frames.csv") == 0
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -814,6 +954,7 @@ def test_compare_says_which_is_better(
         ("video,frame,size\na,1,2\n", "not a table of scores"),
         ("video,frame,nss\n", "holds no scores"),
         ("video,frame,nss\na,1,x\n", "line 2 holds something that is not a score"),
+        ("video,frames,nss\na,x,1\n", "line 2 holds something that is not a score"),
         ("video,frame,nss\na,1,nan\n", "holds scores that are not finite"),
         ("video,frame,nss\na,1,1\n", "needs two videos in common at least, found 0"),
         ("video,frame,information_gain\n0601,1,1\n", "have no metric in common"),

@@ -272,36 +272,63 @@ def test_scipy_finds_the_same_correlation_and_the_same_pairs(case: str) -> None:
     assert kl_divergence(pred + 0.01, DENSITY + 1e-9) == pytest.approx(kl, abs=1e-6)
 
 
-@pytest.mark.parametrize("case", ODD)
-def test_octave_finds_the_same(case: str, tmp_path: Path) -> None:
+SMALL = smooth_map(np.random.default_rng(4), (13, 29), 1.0)
+
+
+def octave_scores(pred: Map, fixations: Map, folder: Path) -> dict[str, list[float]]:
+    """What the script prints, which also brings `SMALL` to the maps' size."""
     octave = shutil.which("octave-cli")
     if octave is None:
         pytest.skip("no octave-cli: apt-get install octave")
-    pred, fixations = ODD[case]
-    # No value is a multiple of a tenth: Octave's own thresholds miss some of these by rounding.
-    pred = np.minimum(pred, 251)
-    small = smooth_map(np.random.default_rng(4), (13, 29), 1.0)
-    maps = {"pred": pred, "small": small, "density": DENSITY.astype(float)}
+    maps = {"pred": pred, "small": SMALL, "density": DENSITY.astype(float)}
     maps |= {"fixated": fixations.astype(float), "elsewhere": OTHERS.any(0).astype(float)}
     draws = 300 if fixations.sum() < 100 else 5
-    scipy.io.savemat(tmp_path / "maps.mat", {**maps, "draws": draws, "splits": 100})
+    scipy.io.savemat(folder / "maps.mat", {**maps, "draws": draws, "splits": 100})
     script = Path(__file__).with_name("metrics.m")
     done = subprocess.run(
         [octave, "--no-init-file", "--quiet", str(script)],
-        cwd=tmp_path,
+        cwd=folder,
         check=True,
         stdout=subprocess.PIPE,
         text=True,
         timeout=120,
     )
-    found = {words[0]: [float(word) for word in words[1:]] for words in map(str.split, done.stdout.splitlines())}
-    assert [imresize(small, SIZE).ravel().tolist()] == [found["imresize"]]
+    return {words[0]: [float(word) for word in words[1:]] for words in map(str.split, done.stdout.splitlines())}
+
+
+@pytest.mark.parametrize("case", ODD)
+def test_octave_finds_the_same(case: str, tmp_path: Path) -> None:
+    pred, fixations = ODD[case]
+    # No value is a multiple of a tenth of the highest: the next test tells why.
+    pred = np.minimum(pred, 251)
+    found = octave_scores(pred, fixations, tmp_path)
+    assert [imresize(SMALL, SIZE).ravel().tolist()] == [found["imresize"]]
     assert nss(pred, fixations) == pytest.approx(found["nss"][0], abs=1e-9)
     assert cc(pred, DENSITY) == pytest.approx(found["cc"][0], abs=1e-6)
     assert sim(pred, DENSITY) == pytest.approx(found["sim"][0], abs=1e-6)
     assert kl_divergence(pred, DENSITY) == pytest.approx(found["kl_divergence"][0], abs=1e-6)
     assert within_three_errors(expected_auc(pred, fixations), found["auc_judd"])
     assert within_three_errors(shuffled_auc(pred, fixations, OTHERS, splits=None), found["shuffled_auc"])
+
+
+@pytest.mark.parametrize(("step", "missed"), [(51, [153]), (25, [75, 150, 175])])
+def test_thresholds_of_the_benchmark_s_script_miss_three_six_and_seven_tenths(
+    step: int, missed: list[int], tmp_path: Path
+) -> None:
+    highest = 255 // step * step
+    # On the thresholds and between them.
+    values = [0, highest, *range(step, highest, step), *range(step - 10, highest, step)]
+    pred = np.random.default_rng(9).choice(values, SIZE).astype(np.uint8)
+    fixations = ODD["many fixations"][1]  # so many that all negatives are in every split
+    theirs = octave_scores(pred, fixations, tmp_path)["shuffled_auc"]
+    assert len(set(theirs)) == 1
+
+    def ours(*lowered: int) -> float:
+        return shuffled_auc(pred - np.isin(pred, lowered), fixations, OTHERS, splits=None)
+
+    assert ours(*missed) == pytest.approx(theirs[0], abs=1e-12)
+    for level in range(step, highest, step):  # and no other level is missed
+        assert ours(*set(missed) ^ {level}) != pytest.approx(theirs[0], abs=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------- kinds of input

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..predictions import plural
 from ..scores import LESS_IS_BETTER, LEVEL, TITLES, Difference, ScoresError, compare, read_means
 from .shared import Commands, UsageError, add_debug, say
 
@@ -30,20 +31,24 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """`tased compare`: prints the differences, and what they say."""
     try:
-        (metrics_a, a), (metrics_b, b) = read_means(options.a), read_means(options.b)
-        metrics = [metric for metric in metrics_a if metric in metrics_b]
+        a, b = read_means(options.a), read_means(options.b)
+        metrics = [metric for metric in a.metrics if metric in b.metrics]
         if not metrics:
             raise ScoresError(f"{options.a} and {options.b} have no metric in common")
-        for means, names in ((a, metrics_a), (b, metrics_b)):
-            for video in means:
-                means[video] = means[video][[names.index(metric) for metric in metrics]]
-        differences = compare(a, b, metrics, seed=options.seed)
+        for means in (a, b):
+            columns = [means.metrics.index(metric) for metric in metrics]
+            means.values = {video: values[columns] for video, values in means.values.items()}
+        differences = compare(a.values, b.values, metrics, seed=options.seed)
     except ScoresError as error:
         raise UsageError(str(error)) from error
     for name, means, others in ((options.a, a, b), (options.b, b, a)):
-        alone = [video for video in means if video not in others]
+        alone = [video for video in means.frames if video not in others.frames]
         if alone:
-            say(f"warning: {len(alone)} videos are in {name} only, such as {alone[0]}: left out")
+            say(f"warning: {len(alone)} video{plural(len(alone))} in {name} only, such as {alone[0]}: left out")
+    unequal = [video for video, frames in a.frames.items() if b.frames.get(video, frames) != frames]
+    if unequal:
+        example = f"such as {unequal[0]} of {a.frames[unequal[0]]} in A and {b.frames[unequal[0]]} in B"
+        say(f"warning: {len(unequal)} video{plural(len(unequal))} scored on another number of frames, {example}")
     print(f"A is {options.a}\nB is {options.b}\n")
     print(f"{'':8}{'A':>9}{'B':>9}{'A - B':>9}   {f'{100 * LEVEL:.0f} % interval':<19}A better on")
     for one in differences:

@@ -15,7 +15,7 @@ from .. import __version__
 from ..data import DATASETS, DataError, Split, open_dataset
 from ..evaluate import Evaluation, evaluate
 from ..metrics import SPLITS
-from ..predictions import Faults, MapFolder, NetworkMaps, read_map
+from ..predictions import Faults, MapFolder, NetworkMaps, plural, read_map
 from ..predictor import PRECISIONS, Predictor
 from ..published import table
 from ..score_plots import draw_frames, plot_time, plot_videos
@@ -252,9 +252,14 @@ def _facts(evaluation: Evaluation, split: Split, source: Path, options: argparse
 def _show(evaluation: Evaluation, split: Split, name: str, options: argparse.Namespace) -> None:
     for line in table(evaluation.scores, split.name, split.split, name, options.seed):
         print(line)
-    notes = [f"{count} frames {reason} are left out" for reason, count in evaluation.left_out.items()]
+    notes = [
+        f"1 frame {reason} is left out" if count == 1 else f"{count} frames {reason} are left out"
+        for reason, count in evaluation.left_out.items()
+    ]
     if evaluation.constant:
-        notes.append(f"{evaluation.constant} predicted maps are constant, and score as chance does")
+        notes.append(
+            f"{evaluation.constant} predicted map{plural(evaluation.constant)} constant, which scores as chance does"
+        )
     notes += [f"{count} {kind.replace('_', ' ')}" for kind, count in evaluation.faults.counts().items() if count]
     for note in notes:
         say(f"note: {note}")

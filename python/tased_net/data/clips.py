@@ -101,13 +101,19 @@ class Clips(Dataset[Sample]):
         video
             Its number in the split.
         start
-            0-based first frame.
+            0-based first frame. A clip may begin anywhere in a video that is shorter, and is looped.
         flip
             Whether clip and truth are mirrored, left for right.
+
+        Raises
+        ------
+        IndexError
+            If there is no such clip.
         """
         source = self.split.videos[video]
-        if not 0 <= start < source.length:
-            raise IndexError(f"{source.name}: has frames 0 to {source.length - 1}, asked for a clip from {start}")
+        starts = source.length if source.length < self.clip_length else self.starts(video)
+        if not 0 <= start < starts:
+            raise IndexError(f"{source.name}: its clips begin at frames 0 to {starts - 1}, asked for one from {start}")
         frames = [(start + step) % source.length for step in range(self.clip_length)]
         height, width = self.size
         clip = torch.empty(3, self.clip_length, height, width)

@@ -55,6 +55,17 @@ def read_image(path: str) -> RGB:
         raise DataError(f"{path}: {_why(error)}") from error
 
 
+def frame_size(path: str) -> tuple[int, int]:
+    """(H, W) of an image file as `read_image` gives it, from its header alone."""
+    try:
+        width, height = images.upright_size(Path(path))
+    except VideoError as error:
+        raise DataError(str(error)) from error
+    except _UNREADABLE as error:
+        raise DataError(f"{path}: {_why(error)}") from error
+    return height, width
+
+
 def read_density(path: str) -> Density:
     """A map as float32 (H, W) from 0 to 1: its grey values over 255, or over 65535 where it has 16 bits."""
     values = _grey(path)
@@ -69,8 +80,8 @@ def read_fixations(path: str) -> Fixations:
     return values > 127 if path.lower().endswith((".jpg", ".jpeg")) else values > 0
 
 
-def image_size(path: str) -> tuple[int, int]:
-    """(H, W) of an image or matrix, of an image from its header alone."""
+def truth_size(path: str) -> tuple[int, int]:
+    """(H, W) of a map or matrix, of a map from its header alone."""
     if path.lower().endswith(".mat"):
         height, width = _read_matrix(path).shape
         return height, width

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..frames import RGB
 from .listing import Series
-from .truth import Density, Fixations, image_size, read_density, read_fixations, read_image
+from .truth import Density, Fixations, frame_size, read_density, read_fixations, read_image, truth_size
 
 
 class Source(Protocol):
@@ -43,7 +43,7 @@ class ImageFiles:
 
     def size(self) -> tuple[int, int]:
         """(H, W) of the first frame."""
-        return image_size(self.files.path(min(self.files.numbers())))
+        return frame_size(self.files.path(min(self.files.numbers())))
 
     def rate(self) -> None:
         """Unknown."""
@@ -123,17 +123,12 @@ class Video:
         truth = self.maps or self.fixation_maps
         if truth is None:
             return self.source.size()
-        return image_size(truth.path(min(truth.numbers())))
+        return truth_size(truth.path(min(truth.numbers())))
 
     @cached_property
     def rate(self) -> Fraction | None:
         """Frames a second as far as a video file tells it, else None."""
         return self.source.rate()
-
-    @property
-    def annotated(self) -> bool:
-        """Whether there are density maps or fixations."""
-        return self.maps is not None or self.fixation_maps is not None
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.length:

@@ -14,6 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from ..sharing import processes
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -65,14 +67,9 @@ def first_process() -> bool:
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Joins the other processes, if torchrun has started this one; leaves them at the end."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Processes()
-        return
-    dist.init_process_group()  # gloo for tensors on the CPU, and NCCL where there is CUDA
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+    # torch's own choice is gloo for tensors on the CPU, and NCCL where there is CUDA.
+    with processes(backend=None, timeout=None) as (rank, count):
+        yield Processes(rank, count)
 
 
 def distributed(net: nn.Module) -> DistributedDataParallel:

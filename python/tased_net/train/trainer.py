@@ -9,7 +9,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -349,11 +349,11 @@ class Trainer:
                 self._count_skipped(skipped, broken)
                 skipped = []
             torch.manual_seed(layer_seed(recipe.seed, step, turn))
-            # DDP adds up gradients in the last backward, and divides by the number of processes.
-            with self.parallel.no_sync() if self.parallel is not None and turn != turns[-1] else nullcontext():
-                maps = self._forward(self.parallel or self.net, batch.clips)
-                each = self.loss(maps, batch.density.to(self.device), batch.fixations.to(self.device))
-                self.scaler.scale(each.mean() * processes.count / recipe.accumulate).backward()
+            # DDP adds up gradients in the last backward, and divides by the number of processes. Until then it is passed by:
+            # also without a sum to take, its forward may wait for the others, who have no batch at this turn.
+            maps = self._forward(self.net if self.parallel is None or turn != turns[-1] else self.parallel, batch.clips)
+            each = self.loss(maps, batch.density.to(self.device), batch.fixations.to(self.device))
+            self.scaler.scale(each.mean() * processes.count / recipe.accumulate).backward()
             losses[batch.numbers] = each.detach().double().cpu()
             names.update(zip(batch.numbers, batch.names, strict=True))
             self.statistics.seen()
