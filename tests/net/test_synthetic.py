@@ -105,6 +105,15 @@ def test_lengths_rates_and_shots_vary() -> None:
     assert all(sum(shot.frames for shot in clip.shots) == clip.length for clip in clips)
 
 
+def test_a_bystander_finds_a_place_where_the_camera_sees_nothing_above_the_horizon() -> None:
+    (shot,) = Clip(1, 299, (112, 192)).shots
+    top = shot.camera.extent()[1]
+    places = [thing.place[:, 1] for thing in shot.things if thing.kind is KINDS["sign"]]
+    assert top > 0.4  # the horizon is at 0.21
+    assert len(places) == 2
+    assert all((place == top).all() for place in places)
+
+
 def test_the_python_of_the_page_runs() -> None:
     for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
         names: dict[str, Any] = {}
@@ -604,6 +613,15 @@ def test_what_makes_no_sense_is_refused(
     assert tased("-o", tmp_path / "out", *arguments) == 2
     assert f"tased: error: {message}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_of_the_program_is_not_told_as_one_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> None:
+        raise ValueError("high - low < 0")
+
+    monkeypatch.setattr(dataset, "Clip", wrong)
+    with pytest.raises(ValueError, match="high - low < 0"):
+        tased("-o", tmp_path, "--videos", 1, "--quiet")
 
 
 @pytest.mark.parametrize(
