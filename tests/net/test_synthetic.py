@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from scipy.ndimage import gaussian_filter
 
 from tased_net import cli
 from tased_net.synthetic import Clip, dataset, render
-from tased_net.synthetic.attention import ROWS, Gaze, attend, look, watch
+from tased_net.synthetic.attention import ROWS, Gaze, _on_grid, attend, look, watch
 from tased_net.synthetic.picture import Renderer, sensor_noise
 from tased_net.synthetic.shots import Camera, Shot, Thing
 from tased_net.synthetic.sprites import KINDS, make_sprite
@@ -377,6 +378,32 @@ def test_frames_show_the_things_where_they_are() -> None:
         x, y = scene.camera.project(scene.things[0].place)[index] * size[0]
         assert abs(columns.mean() + 0.5 - x) < 1.5
         assert abs(rows.mean() + 0.5 - y) < 1.5
+
+
+def test_a_thing_that_is_turned_and_looks_left_lies_alike_in_the_picture_and_on_the_grid() -> None:
+    scene = shot(thing(0.9, 0.2, "walker", height=0.5), pan=0.1)
+    tilted = Camera(scene.camera.centre, STILL + 1.2, STILL - 0.2, ASPECT)
+    walker = replace(scene.things[0], angle=STILL + 0.8, facing=-1.0)
+    pose, index = walker.pose(tilted), 10
+    centre, size, angle = tilted.project(walker.place)[index], 0.5 * 1.2, 0.8 - 0.2
+    ahead, head = np.array([[-math.cos(angle), -math.sin(angle)], [math.sin(angle), -math.cos(angle)]])
+    own = np.array([[0.5, 0.0], [0.0, -0.5]])
+    assert np.allclose(pose.to_frame(own, index), centre + size / 2 * np.stack((ahead, head)), atol=1e-12)
+    assert np.allclose(pose.to_thing(pose.to_frame(own, index), index), own, atol=1e-12)
+
+    def opacity(facing: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        """On the grid, and in the picture: what a white world adds to a black one."""
+        thing = replace(walker, facing=facing)
+        black, white = (replace(scene, camera=tilted, things=(thing,), world=scene.world * 0 + grey) for grey in (0, 1))
+        noise = sensor_noise(np.random.SeedSequence(0), (144, 256))
+        frames = [Renderer(each, (144, 256), noise, 0).frame(index).mean(-1) / 255 for each in (black, white)]
+        cells = (1 - (frames[1] - frames[0])).reshape(ROWS, 4, 64, 4).mean((1, 3))
+        return _on_grid(black, thing, ROWS, 64)[0][index].numpy(), cells
+
+    (grid, picture), (other, mirrored) = opacity(-1.0), opacity(1.0)
+    assert np.corrcoef(grid.ravel(), picture.ravel())[0, 1] > 0.97
+    assert np.corrcoef(other.ravel(), mirrored.ravel())[0, 1] > 0.97
+    assert np.corrcoef(grid.ravel(), mirrored.ravel())[0, 1] < 0.9
 
 
 def test_a_bystander_moves_as_the_world_does() -> None:

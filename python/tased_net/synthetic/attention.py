@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from .shots import Array, Shot, Thing
+from .shots import Array, Pose, Shot, Thing
 from .textures import Rng
 
 ROWS = 36  # of the grid
@@ -148,20 +148,12 @@ def look(shot: Shot) -> Sight:
 
 def _on_grid(shot: Shot, thing: Thing, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Opacity and drawing power of a thing in each cell, float32 (N, rows, columns) both, whatever stands before it."""
-    camera, sprite = shot.camera, thing.sprite
-    place = camera.project(thing.place, thing.parallax)
-    angle, scale = thing.angle + camera.angle, thing.height * camera.zoom
-    cos, sin = np.cos(angle) / scale * 2, np.sin(angle) / scale * 2
-    across = thing.facing / sprite.width
-    cell, wide = 1 / rows, camera.aspect / columns
+    sprite, pose = thing.sprite, thing.pose(shot.camera)
     # From cells to the sprite's coordinates, which go from -1 to 1.
-    matrix = np.stack(
-        (
-            np.stack((cos * across, sin * across, -(cos * place[:, 0] + sin * place[:, 1]) * across), -1),
-            np.stack((-sin, cos, sin * place[:, 0] - cos * place[:, 1]), -1),
-        ),
-        1,
-    )
+    matrix = pose.turn / pose.height[:, None, None] * 2
+    matrix = np.concatenate((matrix, -(matrix * pose.centre[:, None]).sum(-1, keepdims=True)), -1)
+    matrix[:, 0] *= 1 / sprite.width
+    cell, wide = 1 / rows, shot.camera.aspect / columns
     x, y = (np.arange(columns) + 0.5) * wide, (np.arange(rows) + 0.5) * cell
     grid = np.empty((shot.frames, rows, columns, 2), np.float32)
     for axis in (0, 1):
@@ -287,7 +279,7 @@ class _Crowd:
     def follow(self, shot: Shot, sight: Sight, share: Array) -> Array:
         """The observers' places in each frame of a shot, (N, observers, 2)."""
         rng, count, observers = self.rng, len(shot.things), len(self.place)
-        projected = [shot.camera.project(thing.place, thing.parallax) for thing in shot.things]
+        poses = [thing.pose(shot.camera) for thing in shot.things]
         result = np.full((shot.frames, observers, 2), np.nan)
         target = np.full(observers, count + 2)
         spot, aside = self.place.copy(), np.zeros((observers, 2))
@@ -306,8 +298,7 @@ class _Crowd:
             for index in range(count):
                 mine = target == index
                 if mine.any():
-                    frames = _Frame(shot.things[index], shot, projected[index][frame], frame)
-                    self._look_at(frames, sight.focus[index, frame], mine, fresh, spot, aside)
+                    self._look_at(poses[index], frame, sight.focus[index, frame], mine, fresh, spot, aside)
             for observer in np.flatnonzero(fresh & (target >= count)):
                 middle = target[observer] == count
                 scale = (CENTRE_SPREAD[0] * self.aspect, CENTRE_SPREAD[1])
@@ -322,7 +313,8 @@ class _Crowd:
 
     def _look_at(
         self,
-        view: _Frame,
+        pose: Pose,
+        frame: int,
         focus: NDArray[np.float32],
         mine: NDArray[np.bool_],
         fresh: NDArray[np.bool_],
@@ -331,7 +323,7 @@ class _Crowd:
     ) -> None:
         """Moves the observers of one thing along with it, or to a new spot on it where the old one is hidden."""
         rows, columns = focus.shape
-        here = view.to_frame(spot[mine])
+        here = pose.to_frame(spot[mine], frame)
         row = np.floor(here[:, 1] * rows).astype(int)
         column = np.floor(here[:, 0] / self.aspect * columns).astype(int)
         inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
@@ -343,27 +335,9 @@ class _Crowd:
             jitter = self.rng.random((len(anew), 2))
             x = (cell % columns + jitter[:, 0]) / columns * self.aspect
             y = (cell // columns + jitter[:, 1]) / rows
-            spot[anew] = view.to_thing(np.stack((x, y), -1))
+            spot[anew] = pose.to_thing(np.stack((x, y), -1), frame)
             aside[anew] = self.rng.normal(0, GAZE_SPREAD, (len(anew), 2))
-        self.place[mine] = view.to_frame(spot[mine]) + aside[mine]
-
-
-class _Frame:
-    """Between a frame's coordinates and those of a thing in it."""
-
-    def __init__(self, thing: Thing, shot: Shot, place: Array, frame: int) -> None:
-        angle = thing.angle[frame] + shot.camera.angle[frame]
-        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-        scale = thing.height[frame] * shot.camera.zoom[frame]
-        self.place, self.matrix = place, turn / scale * np.array([[thing.facing], [1.0]])
-
-    def to_thing(self, points: Array) -> Array:
-        result: Array = (points - self.place) @ self.matrix.T
-        return result
-
-    def to_frame(self, points: Array) -> Array:
-        result: Array = points @ np.linalg.inv(self.matrix).T + self.place
-        return result
+        self.place[mine] = pose.to_frame(spot[mine], frame) + aside[mine]
 
 
 def _pick(weights: Array, uniform: Array) -> NDArray[np.int64]:
