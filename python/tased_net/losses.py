@@ -94,7 +94,6 @@ class Loss:
     """
 
     def __init__(self, mix: str) -> None:
-        self.mix = mix
         self.weights = _weights(mix)
 
     def __call__(self, saliency: Tensor, density: Tensor, fixations: Tensor) -> Tensor:

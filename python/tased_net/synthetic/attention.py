@@ -169,8 +169,6 @@ def _on_grid(shot: Shot, thing: Thing, rows: int, columns: int) -> tuple[torch.T
 
 def _speed(shot: Shot, thing: Thing) -> Array:
     """Speed against the background in the frame, with that of growing or shrinking and of limbs."""
-    if shot.frames < 2:
-        return thing.limbs.copy()
     way = np.linalg.norm(np.gradient(thing.place, axis=0), axis=1)
     growth = np.abs(np.gradient(thing.height)) / 2
     return shot.camera.zoom * ((way + growth) * shot.rate + thing.limbs)
@@ -253,9 +251,7 @@ def _density(
     """The mixture in every frame."""
     total = sight.focus.sum((2, 3))
     weight = (share[:-3] / np.maximum(total, 1e-6)).astype(np.float32)
-    things = (
-        np.einsum("in,inyx->nyx", weight, sight.focus) if len(weight) else np.zeros((share.shape[1], *middle.shape))
-    )
+    things = np.einsum("in,inyx->nyx", weight, sight.focus)
     sigma = GAZE_SPREAD * ROWS
     spread = gaussian_filter(things, (0, sigma, sigma), mode="nearest")
     base = (

@@ -167,7 +167,7 @@ def make_shot(seed: np.random.SeedSequence, frames: int, rate: float, size: tupl
     seed
         What it follows from. What happens does not depend on `size`.
     frames
-        Their number.
+        Their number, at least 2.
     rate
         Frames a second.
     size

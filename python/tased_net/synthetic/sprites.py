@@ -105,7 +105,7 @@ class Kind:
     stride
         Heights that it goes forward in one round of its phases; 0 for a movement that goes on in place.
     size
-        Its height as part of a person's.
+        Its height as part of a person's; occluders are of any size.
     speed
         Least and greatest speed, in its own heights a second.
     """
@@ -642,9 +642,9 @@ KINDS = {
     "shape": Kind(_shape, 0.8),
     "ball": Kind(_ball, 0.9, PHASES, 3.0, 0.3, (1.0, 5.0)),
     "sign": Kind(_sign, 0.8, size=0.35),
-    "pole": Kind(_pole, 0.0, size=3.0),
-    "fence": Kind(_fence, 0.0, size=0.7),
-    "bush": Kind(_bush, 0.0, size=0.8),
+    "pole": Kind(_pole, 0.0),
+    "fence": Kind(_fence, 0.0),
+    "bush": Kind(_bush, 0.0),
 }
 
 OCCLUDERS = ("pole", "fence", "bush")

@@ -49,15 +49,15 @@ def shifted(base: Colour, by: float) -> Colour:
     return red, green, blue
 
 
-def noise(rng: Rng, height: int, width: int, slope: float = 1.0, channels: int = 1, coarsest: float = 1.0) -> Tensor:
+def noise(rng: Rng, height: int, width: int, slope: float = 1.0, channels: int = 1) -> Tensor:
     """Noise whose amplitude falls as 1/f^slope, float32 (channels, height, width) with mean 0 and standard deviation 1.
 
-    `coarsest` is the longest period in heights of the picture.
+    The longest period is the picture's height.
     """
     rows = np.fft.fftfreq(height)[:, None] * height
     columns = np.fft.rfftfreq(width)[None] * height
     frequency = np.hypot(rows, columns).astype(np.float32)
-    amplitude = np.maximum(frequency, 1 / coarsest) ** np.float32(-slope)
+    amplitude = np.maximum(frequency, 1) ** np.float32(-slope)
     amplitude[0, 0] = 0
     white = torch.from_numpy(rng.standard_normal((channels, height, width), np.float32))
     spectrum = torch.fft.rfft2(white) * torch.from_numpy(amplitude.astype(np.float32))

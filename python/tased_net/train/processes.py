@@ -52,10 +52,6 @@ class Processes:
         dist.all_gather_object(lists, texts)
         return [text for part in lists for text in part]
 
-    def wait(self) -> None:
-        """Waits for the others."""
-        self.add_up(torch.zeros(()))
-
 
 def first_process() -> bool:
     """Whether this is number 0, or the only one; known before and after they are joined."""
