@@ -53,20 +53,22 @@ class Processes:
         return [text for part in lists for text in part]
 
 
-def first_process() -> bool:
-    """Whether this is number 0, or the only one; known before and after they are joined."""
-    return os.environ.get("RANK", "0") == "0"
+def started() -> Processes:
+    """What torchrun has told this process when it started it; known before and after the processes are joined."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    return Processes(int(os.environ["RANK"]), count) if count > 1 else Processes()
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
     """Joins the other processes, if torchrun has started this one; leaves them at the end."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield Processes()
+    processes = started()
+    if processes.count == 1:
+        yield processes
         return
     dist.init_process_group()  # gloo for tensors on the CPU, and NCCL where there is CUDA
     try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
+        yield processes
     finally:
         dist.destroy_process_group()
 
