@@ -27,7 +27,7 @@ from scipy.ndimage import gaussian_filter
 
 from tased_net import cli
 from tased_net.synthetic import Clip, dataset, render
-from tased_net.synthetic.attention import ROWS, Gaze, _on_grid, attend, look, watch
+from tased_net.synthetic.attention import ROWS, Gaze, _novelty, _on_grid, attend, look, watch
 from tased_net.synthetic.picture import Renderer, sensor_noise
 from tased_net.synthetic.shots import Camera, Shot, Thing
 from tased_net.synthetic.sprites import KINDS, make_sprite
@@ -255,6 +255,33 @@ def test_what_is_hidden_draws_nothing() -> None:
         assert (share[1] == 0).all()  # and what hides it, neither: it is a part of the background
     open_to_view = shares(wall, thing(0.9, 0.02, height=0.08))
     assert (open_to_view[1, 1:] > 0.02).all()  # at first, one still looks at the middle
+
+
+@pytest.mark.parametrize("edge", [0.0, 0.25])
+def test_what_shows_of_a_half_hidden_thing_is_weighted_by_what_its_spots_draw(edge: float) -> None:
+    size, tall = 0.6, 4.0
+    pole = thing(0.0, kind="pole", height=tall)
+    pole.place[:, 0] = 0.9 + edge * size + tall * pole.sprite.width / 2
+    scene = shot(thing(0.9, height=size, opacity=0.8), pole)
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 401), np.linspace(-0.5, 0.5, 401))
+    ball = np.hypot(x, y) < 0.48
+    w = 0.15 + np.exp(-(x**2 + y**2) / (2 * 0.3**2))
+    expected = 0.8 * (w * (ball & (x < edge))).sum() / (w * ball).sum()
+    assert look(scene).shown[0] == pytest.approx(expected, abs=0.01)
+    plain = 0.8 * (ball & (x < edge)).sum() / ball.sum()
+    assert edge == 0 or abs(expected - plain) > 0.02
+
+
+def test_what_creeps_has_not_begun_to_move() -> None:
+    """From rest to v = 0.05, between rest (0.03) and movement (0.075); and on from there."""
+    speed = np.select([TIME < 0.8, TIME < 1.4], [0.0, 0.05], 0.1)
+    sight = look(shot(thing(0.9, speed)))
+    assert sight.speed[0, [10, 28, 48]] == pytest.approx((0, 0.05, 0.1))
+    starts = int(np.argmax(sight.speed[0] > 0.075))
+    expected = np.exp(-TIME / 0.5)  # it was there from the start
+    expected[starts:] = np.maximum(expected[starts], 0.5) * np.exp(-(TIME[starts:] - TIME[starts]) / 0.5)
+    assert 1.3 < TIME[starts] < 1.5
+    assert np.allclose(_novelty(sight, 1 / RATE)[0], expected, atol=1e-9)
 
 
 def test_the_nearer_one_hides_the_farther_one() -> None:

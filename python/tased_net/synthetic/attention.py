@@ -21,25 +21,29 @@ from .textures import Rng
 
 ROWS = 36  # of the grid
 
-# The rules' constants; names as in docs/synthetic.md, times in seconds, lengths in heights of a frame.
-MOTION, MOTION_SPEED = 1.0, 0.15  # m, v0
-ONSET, ONSET_TIME = 0.8, 0.5  # n, tau_n
-SIZE = 0.02  # A0, part of the frame
-CONTRAST, CONTRAST_LEAST = 0.15, 0.3  # d0, c0
-HABIT, HABIT_TIME = 0.5, 1.5  # g, tau_h
-COMPETITION = 1.5  # q
-CENTRE, CENTRE_AFTER_CUT, CENTRE_TIME = 0.03, 0.25, 0.3  # e, e', tau_e
+# The rules' constants in the order of docs/synthetic.md; times in seconds, lengths in heights of a frame.
+LEAST_SHOWN = 0.02  # part of a thing that must show for it to draw attention
+SIZE = 0.02  # part of the frame at which a thing has 1/sqrt(2) of its pull
+CONTRAST, CONTRAST_LEAST = 0.15, 0.3
+MOTION, MOTION_SPEED = 1.0, 0.15
+ONSET, ONSET_TIME = 0.8, 0.5
+HIDDEN, SEEN = 0.05, 0.3  # parts of a thing below and above which it is out of view, and has come into it
+AWAY = 0.2  # for so long it must have been out of view, or at rest, to be new again
+RESTING, MOVING = 0.03, 0.075  # speeds below and above which it is at rest, and moves
+ONSET_OF_MOTION = 0.5  # as part of that of what comes into view
+HABIT, HABIT_TIME = 0.5, 1.5
+COMPETITION = 1.5
+CENTRE, CENTRE_AFTER_CUT, CENTRE_TIME = 0.03, 0.25, 0.3
 CENTRE_SPREAD = (0.13, 0.16)  # of the width, of the height
-STRAY = 0.02  # u
-LAG = 0.2  # tau_s
-LINGER = 0.15  # tau_r
-GAZE_SPREAD = 0.03  # sigma_g
-HIDDEN, SEEN = 0.05, 0.3  # parts of a thing that show
-AWAY = 0.2  # for so long it must have been hidden to be new again
+STRAY = 0.02
+LAG = 0.2
+LINGER = 0.15
+GAZE_SPREAD = 0.03
 
 # The observers' constants.
 CHANGE = 0.8  # changes of mind a second, beside those that the rules bring
 FIXATIONS = 2.5  # new spots on the same thing a second
+SPOT_HIDDEN = 0.02  # part of what the thing's strongest spot draws, at which another spot is looked for
 BLINK = 0.04  # part of the time that the eye is closed
 
 
@@ -54,7 +58,7 @@ class Sight:
     area
         (things, N): what shows, as part of the frame.
     shown
-        (things, N): what shows, as part of the thing.
+        (things, N): what shows, as part of the whole thing, each spot weighted as in `focus`.
     speed
         (things, N): against the background, in heights a second.
     contrast
@@ -196,7 +200,7 @@ def attend(shot: Shot, sight: Sight) -> Array:
     size = np.sqrt(sight.area / (sight.area + SIZE))
     colour = CONTRAST_LEAST + (1 - CONTRAST_LEAST) * sight.contrast
     motion = sight.speed / (sight.speed + MOTION_SPEED)
-    there = sight.shown > 0.02
+    there = sight.shown > LEAST_SHOWN
     rest = np.array([thing.kind.rest for thing in shot.things])[:, None]
     pull = interest * size * colour * (rest + MOTION * motion + ONSET * _novelty(sight, step)) * there
     after_cut = np.arange(frames) * step
@@ -225,14 +229,14 @@ def _novelty(sight: Sight, step: float) -> Array:
     for frame in range(result.shape[1]):
         level = level * fade
         comes = (hidden >= AWAY) & (sight.shown[:, frame] > SEEN)
-        starts = (rest >= AWAY) & (sight.speed[:, frame] > MOTION_SPEED / 2)
-        level[starts] = np.maximum(level[starts], 0.5)
+        moving = sight.speed[:, frame] > MOVING
+        starts = (rest >= AWAY) & moving
+        level[starts] = np.maximum(level[starts], ONSET_OF_MOTION)
         level[comes] = 1.0
         hidden[comes] = 0.0
         gone = sight.shown[:, frame] < HIDDEN
         hidden = np.where(gone, hidden + step, np.where(hidden >= AWAY, hidden, 0.0))
-        still = sight.speed[:, frame] < MOTION_SPEED / 5
-        rest = np.where(still, rest + step, np.where(starts | (sight.speed[:, frame] > MOTION_SPEED / 2), 0.0, rest))
+        rest = np.where(sight.speed[:, frame] < RESTING, rest + step, np.where(moving, 0.0, rest))
         result[:, frame] = level
     return result
 
@@ -325,7 +329,7 @@ class _Crowd:
         inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
         power = focus[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)] * inside
         who = np.flatnonzero(mine)
-        anew = who[fresh[mine] | (power <= 0.02 * focus.max())]
+        anew = who[fresh[mine] | (power <= SPOT_HIDDEN * focus.max())]
         if len(anew):
             cell = _pick(focus.ravel().astype(np.float64), self.rng.random(len(anew)))
             jitter = self.rng.random((len(anew), 2))

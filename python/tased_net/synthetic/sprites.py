@@ -25,6 +25,9 @@ MAX_DRAWN = 1400  # pixels; a canvas is drawn no taller than this
 OVERSAMPLING = 2
 PHASES = 8
 
+# How much the spots of a thing draw gaze, w of the rules: any spot, and more near the middle where a design says nothing else.
+ANY_SPOT, MIDDLE, MIDDLE_RADIUS = 0.15, 1.0, 0.3
+
 
 class Canvas:
     """A transparent picture of height 1 and width `width`, x to the right and y down, that shapes are drawn on.
@@ -74,12 +77,13 @@ class Canvas:
         return torch.from_numpy(picture)
 
     def attraction(self, height: int, width: int) -> Tensor:
-        """How much each spot draws gaze, float32 (height, width): 0.15 anywhere, more near an attractor."""
+        """How much each spot draws gaze, float32 (height, width): a little anywhere, more near an attractor."""
         y, x = torch.meshgrid(
             (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width * self.width, indexing="ij"
         )
-        total = torch.full((height, width), 0.15)
-        for left, top, radius, weight in self.attractors or [(self.width / 2, 0.5, 0.3 * min(1, self.width), 1.0)]:
+        total = torch.full((height, width), ANY_SPOT)
+        middle = (self.width / 2, 0.5, MIDDLE_RADIUS * min(1, self.width), MIDDLE)
+        for left, top, radius, weight in self.attractors or [middle]:
             total += weight * torch.exp(-((x - left) ** 2 + (y - top) ** 2) / (2 * radius**2))
         return total
 
