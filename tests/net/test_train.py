@@ -368,6 +368,33 @@ def test_ctrl_c_saves_the_state_and_tells_how_to_go_on(
 
 
 @pytest.mark.usefixtures("no_pictures")
+def test_a_signal_when_all_is_done_stops_nothing(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, update = RunFolder.write_row, trainer.Trainer._update
+
+    def stop_after_2(folder: RunFolder, row: dict[str, float]) -> None:
+        write(folder, row)
+        if row["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def stop_in_2(self: trainer.Trainer, step: int) -> float:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, step)
+
+    recipe = replace(recipe, steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_row", stop_after_2)
+        assert train(recipe, tmp_path / "done").signal is None
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_update", stop_in_2)  # the validation is left
+        assert train(recipe, tmp_path / "left").signal == signal.SIGINT
+    assert train(recipe, tmp_path / "left", resume=True).signal is None
+    assert_same_run(tmp_path / "done", tmp_path / "left")
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_sigterm_to_the_whole_group_lets_the_step_end(
     recipe: Recipe, tmp_path: Path, whole: Callable[[Recipe], Path]
 ) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from .. import __version__
 from ..data import DATASETS
 from ..decoders import DECODERS
@@ -29,7 +31,13 @@ else:
     import tomli as tomllib
 
 NAMED = tuple(sorted(file.stem for file in Path(__file__).parent.glob("*.toml")))
-PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+# What each precision means for the network's weights, and for its convolutions if that differs.
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "float64": (torch.float64, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+    "float16": (torch.float32, torch.float16),
+}
 PLATEAU = "plateau"
 OPTIMIZERS = ("sgd", "adamw")
 

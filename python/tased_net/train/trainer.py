@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..data import Clips
 from ..losses import Loss
-from ..recipes import Recipe, RecipeError, conflicts, network_options
+from ..recipes import PRECISIONS, Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
 from ..weights import architecture, load_weights, read_weights
 from .datasets import open_splits
@@ -34,13 +34,6 @@ from .processes import Processes, distributed, joined, local_device
 from .statistics import RunningStatistics
 from .validation import Stopped, validate
 
-# What each precision means for the network's weights, and for its convolutions if that differs.
-PRECISIONS = {
-    "float32": (torch.float32, None),
-    "float64": (torch.float64, None),
-    "bfloat16": (torch.float32, torch.bfloat16),
-    "float16": (torch.float32, torch.float16),
-}
 TWO_FRAMES = (4, 8, 16)  # clip lengths of which a stretch of the encoder has maps of two frames
 LEAST_SCALE = 2.0**-14  # of float16's losses: below it, gradients do not get finite by scaling
 
@@ -49,7 +42,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: after which step, by which signal if by any, and the lowest validation loss if there was one."""
+    """How a run ended: after which step, by which signal if it broke off, and the lowest validation loss if there was one."""
 
     step: int
     signal: int | None
@@ -296,7 +289,8 @@ class Trainer:
                 bar.update()
                 going = self._finish(row)
         self._save()
-        return Outcome(self.step, None if going else self.interrupt.signal or signal.SIGINT, self.lowest)
+        left = self.step < recipe.steps or self.pending is not None
+        return Outcome(self.step, (self.interrupt.signal or signal.SIGINT) if left else None, self.lowest)
 
     @property
     def lowest(self) -> float | None:
