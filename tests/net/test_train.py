@@ -26,9 +26,10 @@ from torch import Tensor
 
 from net.layouts import write_clips, write_dhf1k
 from tased_net import TASEDNet, cli, losses
-from tased_net.data import Place
+from tased_net.data import Place, Scan
 from tased_net.recipes import Recipe, RecipeError, load_recipe
 from tased_net.train import TrainingError, interrupts, processes, train, trainer
+from tased_net.train.datasets import open_splits
 from tased_net.train.folder import RunFolder
 from tased_net.train.interrupts import Interrupt
 
@@ -765,7 +766,7 @@ def test_what_another_process_cannot_read_is_told_counted_and_ends_all_alike(tmp
     code = f"""
 import os, sys
 from tased_net import cli
-from tased_net.data import Place
+from tased_net.data import Place, Scan
 from tased_net.train import trainer
 trainer.draw_losses = trainer.draw_scenes = lambda *arguments: None
 def place(self, step, index, attempt=0):
@@ -961,6 +962,21 @@ def test_a_few_clips_are_learned_by_heart(recipe: Recipe, tmp_path: Path) -> Non
     rows = log(tmp_path)
     assert float(rows[-1]["loss"]) < 0.15 * float(rows[0]["loss"])
     assert float(rows[-1]["val_loss"]) < 0.5 * float(rows[0]["loss"])  # of the same clips
+
+
+@pytest.mark.parametrize(("overfit", "opened"), [(0, ["train", "val"]), (2, ["train"])])
+def test_no_split_is_opened_that_is_not_used(
+    overfit: int, opened: list[str], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, names = Scan.open, []
+
+    def noted(scan: Scan, name: str, progress: bool) -> Any:
+        names.append(name)
+        return original(scan, name, progress=progress)
+
+    monkeypatch.setattr(Scan, "open", noted)
+    open_splits(replace(recipe, overfit=overfit), print, False)
+    assert names == opened
 
 
 # --------------------------------------------------------------------------------------------------------------- the page
