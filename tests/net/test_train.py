@@ -806,6 +806,14 @@ def test_more_processes_than_batches_are_refused(recipe: Recipe, tmp_path: Path)
         trainer.Trainer(recipe, RunFolder(tmp_path), None, processes.Processes(0, 5), "cpu", Interrupt(), print, False)
 
 
+def test_processes_do_not_share_a_gpu(recipe: Recipe, tmp_path: Path) -> None:
+    said = "--device cuda:1: each of 2 processes needs a GPU of its own: give --device cuda"
+    with pytest.raises(RecipeError, match=f"^{said}$"):
+        trainer.Trainer(
+            recipe, RunFolder(tmp_path), None, processes.Processes(0, 2), "cuda:1", Interrupt(), print, False
+        )
+
+
 @pytest.mark.usefixtures("no_pictures")
 def test_batches_and_accumulation_share_the_clips_of_a_step_in_any_way(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -70,7 +70,8 @@ def train(
         A folder for the results: the network as ``last.safetensors`` and ``best.safetensors`` (lowest validation loss), which
         `TASEDNet.from_pretrained` reads, ``state.pt``, ``log.csv``, ``recipe.toml``, ``loss.png``, ``validation.png``.
     device
-        "cpu", "cuda", "cuda:1"; None for CUDA if there is any.
+        "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is for
+        one alone.
     resume
         Go on from the run's state, if there is one. On a CPU the weights are then, bit for bit, those of a run that was
         never stopped.
@@ -174,7 +175,7 @@ class Trainer:
         self.folder, self.processes, self.interrupt = folder, processes, interrupt
         self.tell, self.progress = tell, progress
         try:
-            self.device = local_device(device)
+            self.device = local_device(device, processes)
         except ValueError as error:
             raise RecipeError(f"--device {error}") from error
         self.net = _network(recipe, state, tell)
