@@ -172,7 +172,7 @@ class Recipe:
 
     precision: str = _key("float32", _one_of(*PRECISIONS), "type to compute in; of the 16-bit types, the convolutions")
     compile: bool = _key(False, FLAG, "torch.compile the network")
-    checkpoint: bool = _key(False, FLAG, "compute activations again for backward: less memory, a third more time")
+    checkpoint: bool = _key(False, FLAG, "compute activations again for backward: less memory, more time")
     seed: int = _key(0, SEED, "decides the first weights, the clips and the flips")
     overfit: int = _key(0, _whole(0), "train on N fixed clips, unflipped, and validate on them: a check; 0: off")
 

@@ -73,8 +73,8 @@ def train(
         "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is for
         one alone.
     resume
-        Go on from the run's state, if there is one. On a CPU the weights are then, bit for bit, those of a run that was
-        never stopped.
+        Go on from the run's state, if there is one. On a CPU, with as many threads on the same kind of machine, the weights are
+        then, bit for bit, those of a run that was never stopped.
     progress
         Whether to show a bar on stderr.
     tell
