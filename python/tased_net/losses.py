@@ -16,6 +16,8 @@ from torch import Tensor
 # it keeps the logarithm of an empty map finite.
 EPSILON = 1e-7
 
+MIXES = "kl, cc, sim or nss, or a sum of them such as kl+0.1*cc"  # what `Loss` takes, in words
+
 
 def kl_divergence(saliency: Tensor, density: Tensor) -> Tensor:
     """Kullback-Leibler divergence of the predicted distribution from the true one, in nats.
@@ -94,7 +96,6 @@ class Loss:
     """
 
     def __init__(self, mix: str) -> None:
-        self.mix = mix
         self.weights = _weights(mix)
 
     def __call__(self, saliency: Tensor, density: Tensor, fixations: Tensor) -> Tensor:
@@ -124,7 +125,7 @@ def _weights(mix: str) -> dict[str, float]:
     for term in mix.split("+"):
         found = re.fullmatch(r"\s*(?:(\d+\.?\d*|\.\d+)\s*\*\s*)?([a-z]+)\s*", term)
         if found is None or found[2] not in PARTS or found[2] in weights or float(found[1] or 1) == 0:
-            raise ValueError(f"want kl, cc, sim or nss, or a sum of them such as kl+0.1*cc, got {mix!r}")
+            raise ValueError(f"want {MIXES}, got {mix!r}")
         weights[found[2]] = float(found[1] or 1)
     return weights
 

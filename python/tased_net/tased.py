@@ -210,8 +210,8 @@ class TASEDNet(Pretrained, nn.Module):
     def checkpoint_activations(self, enabled: bool = True) -> Self:
         """Decides whether training keeps the maps within layers or computes them again for backward.
 
-        Gradients and batch statistics stay the same bit for bit; a step takes about a third more time and far less
-        memory (docs/network.md has a table). Has no effect where no gradient is computed.
+        Gradients and batch statistics stay the same bit for bit; a step takes more time and far less memory
+        (docs/network.md has a table). Has no effect where no gradient is computed.
         """
         self.checkpointing = enabled
         return self

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from scipy.ndimage import gaussian_filter
 
 from tased_net import cli
 from tased_net.synthetic import Clip, dataset, render
-from tased_net.synthetic.attention import ROWS, Gaze, attend, look, watch
+from tased_net.synthetic.attention import ROWS, Gaze, _novelty, _on_grid, attend, look, watch
 from tased_net.synthetic.picture import Renderer, sensor_noise
 from tased_net.synthetic.shots import Camera, Shot, Thing
 from tased_net.synthetic.sprites import KINDS, make_sprite
@@ -103,6 +104,15 @@ def test_lengths_rates_and_shots_vary() -> None:
     assert {clip.rate for clip in clips} <= {Fraction(rate) for rate in (24, 25, 30, 50, 60)}
     assert {len(clip.shots) for clip in clips} >= {1, 2}
     assert all(sum(shot.frames for shot in clip.shots) == clip.length for clip in clips)
+
+
+def test_a_bystander_finds_a_place_where_the_camera_sees_nothing_above_the_horizon() -> None:
+    (shot,) = Clip(1, 299, (112, 192)).shots
+    top = shot.camera.extent()[1]
+    places = [thing.place[:, 1] for thing in shot.things if thing.kind is KINDS["sign"]]
+    assert top > 0.4  # the horizon is at 0.21
+    assert len(places) == 2
+    assert all((place == top).all() for place in places)
 
 
 def test_the_python_of_the_page_runs() -> None:
@@ -247,6 +257,33 @@ def test_what_is_hidden_draws_nothing() -> None:
     assert (open_to_view[1, 1:] > 0.02).all()  # at first, one still looks at the middle
 
 
+@pytest.mark.parametrize("edge", [0.0, 0.25])
+def test_what_shows_of_a_half_hidden_thing_is_weighted_by_what_its_spots_draw(edge: float) -> None:
+    size, tall = 0.6, 4.0
+    pole = thing(0.0, kind="pole", height=tall)
+    pole.place[:, 0] = 0.9 + edge * size + tall * pole.sprite.width / 2
+    scene = shot(thing(0.9, height=size, opacity=0.8), pole)
+    x, y = np.meshgrid(np.linspace(-0.5, 0.5, 401), np.linspace(-0.5, 0.5, 401))
+    ball = np.hypot(x, y) < 0.48
+    w = 0.15 + np.exp(-(x**2 + y**2) / (2 * 0.3**2))
+    expected = 0.8 * (w * (ball & (x < edge))).sum() / (w * ball).sum()
+    assert look(scene).shown[0] == pytest.approx(expected, abs=0.01)
+    plain = 0.8 * (ball & (x < edge)).sum() / ball.sum()
+    assert edge == 0 or abs(expected - plain) > 0.02
+
+
+def test_what_creeps_has_not_begun_to_move() -> None:
+    """From rest to v = 0.05, between rest (0.03) and movement (0.075); and on from there."""
+    speed = np.select([TIME < 0.8, TIME < 1.4], [0.0, 0.05], 0.1)
+    sight = look(shot(thing(0.9, speed)))
+    assert sight.speed[0, [10, 28, 48]] == pytest.approx((0, 0.05, 0.1))
+    starts = int(np.argmax(sight.speed[0] > 0.075))
+    expected = np.exp(-TIME / 0.5)  # it was there from the start
+    expected[starts:] = np.maximum(expected[starts], 0.5) * np.exp(-(TIME[starts:] - TIME[starts]) / 0.5)
+    assert 1.3 < TIME[starts] < 1.5
+    assert np.allclose(_novelty(sight, 1 / RATE)[0], expected, atol=1e-9)
+
+
 def test_the_nearer_one_hides_the_farther_one() -> None:
     scene = shot(thing(0.9, height=0.2), thing(0.9, height=0.4))
     sight = look(scene)
@@ -368,6 +405,32 @@ def test_frames_show_the_things_where_they_are() -> None:
         x, y = scene.camera.project(scene.things[0].place)[index] * size[0]
         assert abs(columns.mean() + 0.5 - x) < 1.5
         assert abs(rows.mean() + 0.5 - y) < 1.5
+
+
+def test_a_thing_that_is_turned_and_looks_left_lies_alike_in_the_picture_and_on_the_grid() -> None:
+    scene = shot(thing(0.9, 0.2, "walker", height=0.5), pan=0.1)
+    tilted = Camera(scene.camera.centre, STILL + 1.2, STILL - 0.2, ASPECT)
+    walker = replace(scene.things[0], angle=STILL + 0.8, facing=-1.0)
+    pose, index = walker.pose(tilted), 10
+    centre, size, angle = tilted.project(walker.place)[index], 0.5 * 1.2, 0.8 - 0.2
+    ahead, head = np.array([[-math.cos(angle), -math.sin(angle)], [math.sin(angle), -math.cos(angle)]])
+    own = np.array([[0.5, 0.0], [0.0, -0.5]])
+    assert np.allclose(pose.to_frame(own, index), centre + size / 2 * np.stack((ahead, head)), atol=1e-12)
+    assert np.allclose(pose.to_thing(pose.to_frame(own, index), index), own, atol=1e-12)
+
+    def opacity(facing: float) -> tuple[NDArray[Any], NDArray[Any]]:
+        """On the grid, and in the picture: what a white world adds to a black one."""
+        thing = replace(walker, facing=facing)
+        black, white = (replace(scene, camera=tilted, things=(thing,), world=scene.world * 0 + grey) for grey in (0, 1))
+        noise = sensor_noise(np.random.SeedSequence(0), (144, 256))
+        frames = [Renderer(each, (144, 256), noise, 0).frame(index).mean(-1) / 255 for each in (black, white)]
+        cells = (1 - (frames[1] - frames[0])).reshape(ROWS, 4, 64, 4).mean((1, 3))
+        return _on_grid(black, thing, ROWS, 64)[0][index].numpy(), cells
+
+    (grid, picture), (other, mirrored) = opacity(-1.0), opacity(1.0)
+    assert np.corrcoef(grid.ravel(), picture.ravel())[0, 1] > 0.97
+    assert np.corrcoef(other.ravel(), mirrored.ravel())[0, 1] > 0.97
+    assert np.corrcoef(grid.ravel(), mirrored.ravel())[0, 1] < 0.9
 
 
 def test_a_bystander_moves_as_the_world_does() -> None:
@@ -604,6 +667,15 @@ def test_what_makes_no_sense_is_refused(
     assert tased("-o", tmp_path / "out", *arguments) == 2
     assert f"tased: error: {message}" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_of_the_program_is_not_told_as_one_of_usage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wrong(*arguments: Any) -> None:
+        raise ValueError("high - low < 0")
+
+    monkeypatch.setattr(dataset, "Clip", wrong)
+    with pytest.raises(ValueError, match="high - low < 0"):
+        tased("-o", tmp_path, "--videos", 1, "--quiet")
 
 
 @pytest.mark.parametrize(

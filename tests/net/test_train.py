@@ -26,8 +26,10 @@ from torch import Tensor
 
 from net.layouts import write_clips, write_dhf1k
 from tased_net import TASEDNet, cli, losses
+from tased_net.data import Place, Scan
 from tased_net.recipes import Recipe, RecipeError, load_recipe
 from tased_net.train import TrainingError, interrupts, processes, train, trainer
+from tased_net.train.datasets import open_splits
 from tased_net.train.folder import RunFolder
 from tased_net.train.interrupts import Interrupt
 
@@ -364,6 +366,33 @@ def test_ctrl_c_saves_the_state_and_tells_how_to_go_on(
     assert cli.main(["train", "-o", str(run), "--resume", "--quiet"]) == 0
     assert capsys.readouterr().err == ""
     assert_same_run(whole(recipe), run)
+
+
+@pytest.mark.usefixtures("no_pictures")
+def test_a_signal_when_all_is_done_stops_nothing(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, update = RunFolder.write_row, trainer.Trainer._update
+
+    def stop_after_2(folder: RunFolder, row: dict[str, float]) -> None:
+        write(folder, row)
+        if row["step"] == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def stop_in_2(self: trainer.Trainer, step: int) -> float:
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return update(self, step)
+
+    recipe = replace(recipe, steps=2)
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "write_row", stop_after_2)
+        assert train(recipe, tmp_path / "done").signal is None
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer.Trainer, "_update", stop_in_2)  # the validation is left
+        assert train(recipe, tmp_path / "left").signal == signal.SIGINT
+    assert train(recipe, tmp_path / "left", resume=True).signal is None
+    assert_same_run(tmp_path / "done", tmp_path / "left")
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -737,7 +766,7 @@ def test_what_another_process_cannot_read_is_told_counted_and_ends_all_alike(tmp
     code = f"""
 import os, sys
 from tased_net import cli
-from tased_net.data import Place
+from tased_net.data import Place, Scan
 from tased_net.train import trainer
 trainer.draw_losses = trainer.draw_scenes = lambda *arguments: None
 def place(self, step, index, attempt=0):
@@ -777,13 +806,31 @@ def test_more_processes_than_batches_are_refused(recipe: Recipe, tmp_path: Path)
         trainer.Trainer(recipe, RunFolder(tmp_path), None, processes.Processes(0, 5), "cpu", Interrupt(), print, False)
 
 
+def test_processes_do_not_share_a_gpu(recipe: Recipe, tmp_path: Path) -> None:
+    said = "--device cuda:1: each of 2 processes needs a GPU of its own: give --device cuda"
+    with pytest.raises(RecipeError, match=f"^{said}$"):
+        trainer.Trainer(
+            recipe, RunFolder(tmp_path), None, processes.Processes(0, 2), "cuda:1", Interrupt(), print, False
+        )
+
+
 @pytest.mark.usefixtures("no_pictures")
-def test_batches_and_accumulation_share_a_step_in_any_way_but_for_batch_norms(recipe: Recipe, tmp_path: Path) -> None:
-    train(replace(recipe, steps=1, batch=4, accumulate=1), tmp_path / "at once")
-    train(replace(recipe, steps=1, batch=2, accumulate=2), tmp_path / "in parts")
-    one, other = (float(log(tmp_path / run)[0]["loss"]) for run in ("at once", "in parts"))
-    assert one == pytest.approx(other, rel=0.2)  # the same clips, normalised by other batches: alike,
-    assert one != other  # and not equal
+def test_batches_and_accumulation_share_the_clips_of_a_step_in_any_way(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, seen = trainer.Draws.place, []
+
+    def noted(self: trainer.Draws, *key: int) -> Place:
+        seen.append((key, place(self, *key)))
+        return seen[-1][1]
+
+    monkeypatch.setattr(trainer.Draws, "place", noted)
+    train(replace(recipe, steps=2, batch=4, accumulate=1), tmp_path / "at once")
+    at_once = seen.copy()
+    seen.clear()
+    train(replace(recipe, steps=2, batch=2, accumulate=2), tmp_path / "in parts")
+    assert seen == at_once
+    assert [key for key, _ in seen] == [(step, number, 0) for step in (1, 2) for number in range(4)]
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -924,6 +971,21 @@ def test_a_few_clips_are_learned_by_heart(recipe: Recipe, tmp_path: Path) -> Non
     rows = log(tmp_path)
     assert float(rows[-1]["loss"]) < 0.15 * float(rows[0]["loss"])
     assert float(rows[-1]["val_loss"]) < 0.5 * float(rows[0]["loss"])  # of the same clips
+
+
+@pytest.mark.parametrize(("overfit", "opened"), [(0, ["train", "val"]), (2, ["train"])])
+def test_no_split_is_opened_that_is_not_used(
+    overfit: int, opened: list[str], recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, names = Scan.open, []
+
+    def noted(scan: Scan, name: str, progress: bool) -> Any:
+        names.append(name)
+        return original(scan, name, progress=progress)
+
+    monkeypatch.setattr(Scan, "open", noted)
+    open_splits(replace(recipe, overfit=overfit), print, False)
+    assert names == opened
 
 
 # --------------------------------------------------------------------------------------------------------------- the page

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..sharing import cores
-from ..synthetic import FRAMES, MIN_SIDE, SIZE
+from ..synthetic import FRAMES, MIN_SIDE, SIZE, check
 from ..synthetic.dataset import MAPS, Settings, SettingsError, SynthError, write_dataset
 from .shared import Commands, PageFormatter, UsageError, add_debug, say, terminated_as_interrupted
 
@@ -74,6 +74,10 @@ def run(options: argparse.Namespace) -> int:
         )
     settings = Settings(options.seed, options.size, options.frames, options.maps)
     try:
+        check(options.seed, first, options.size, options.frames)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    try:
         with terminated_as_interrupted():
             written = write_dataset(
                 options.output,
@@ -83,7 +87,7 @@ def run(options: argparse.Namespace) -> int:
                 overwrite=options.overwrite,
                 progress=not options.quiet,
             )
-    except (SettingsError, ValueError) as error:
+    except SettingsError as error:
         raise UsageError(str(error)) from error
     except SynthError as error:
         if options.debug:

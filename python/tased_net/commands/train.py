@@ -10,7 +10,7 @@ from typing import Any
 from ..recipes import FLAG, KEYS, NAMED, Kind, Recipe, RecipeError, load_recipe
 from ..train import TrainingError, train
 from ..train.folder import OwnError
-from ..train.processes import first_process
+from ..train.processes import started
 from .shared import Commands, PageFormatter, UsageError, add_debug, add_variant, say
 
 # How --help groups the keys of a recipe; those of the network come with `add_variant`.
@@ -125,10 +125,10 @@ def run(options: argparse.Namespace) -> int:
     except (TrainingError, OSError) as error:
         if options.debug:
             raise
-        if first_process() or isinstance(error, OwnError):
+        if started().first or isinstance(error, OwnError):
             say(f"error: {error}")
         return 1
-    if not first_process():
+    if not started().first:
         tell = _silent
     if outcome.signal is not None:
         tell(f"stopped after step {outcome.step} of {recipe.steps}; to go on: tased train -o {options.output} --resume")

@@ -15,11 +15,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from .. import __version__
 from ..data import DATASETS
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
-from ..losses import Loss
+from ..losses import MIXES, Loss
 from ..sizes import MIN_SIDE, read_size
 from ..tased import MAX_WIDTH
 from ..weights import ARCHITECTURE
@@ -30,7 +32,13 @@ else:
     import tomli as tomllib
 
 NAMED = tuple(sorted(file.stem for file in Path(__file__).parent.glob("*.toml")))
-PRECISIONS = ("float32", "float64", "bfloat16", "float16")
+# What each precision means for the network's weights, and for its convolutions if that differs.
+PRECISIONS = {
+    "float32": (torch.float32, None),
+    "float64": (torch.float64, None),
+    "bfloat16": (torch.float32, torch.bfloat16),
+    "float16": (torch.float32, torch.float16),
+}
 PLATEAU = "plateau"
 OPTIMIZERS = ("sgd", "adamw")
 
@@ -102,7 +110,7 @@ SHARE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)
 UP_TO_ONE = _number("a number above 0, at most 1", lambda value: 0 < value <= 1)
 SEED = Kind("a whole number from 0 to 2**63 - 1", int, lambda value: _is_whole(value) and 0 <= value < 2**63)
 SIZE = Kind(f"HxW such as 224x384, both at least {MIN_SIDE}", str, _is_size)
-MIX = Kind("kl, cc, sim or nss, or a sum of them such as kl+0.1*cc", str, _is_mix)
+MIX = Kind(MIXES, str, _is_mix)
 DROPS = Kind("steps in rising order such as 750,950, or plateau", _read_drops, _are_drops)
 CLIP_LENGTH = Kind(
     "4 or a multiple of 8", int, lambda value: _is_whole(value) and (value == 4 or value > 0 == value % 8)
@@ -149,7 +157,7 @@ class Recipe:
     batch: int = _key(8, _whole(1), "clips that go through the network at a time")
     accumulate: int = _key(5, _whole(1), "batches of a step, shared among the processes")
     steps: int = _key(1000, _whole(1), "how many steps to train", free=True)
-    loss: str = _key("kl", MIX, "kl, cc, sim or nss, or a sum such as kl+0.1*cc")
+    loss: str = _key("kl", MIX, MIXES)
     optimizer: str = _key("sgd", _one_of(*OPTIMIZERS), "sgd, or adamw, which wants rates of about 0.001")
     lr: float = _key(0.1, NOT_NEGATIVE, "learning rate of the prediction network before it drops")
     encoder_lr: float = _key(1e-3, NOT_NEGATIVE, "learning rate of the encoder")
@@ -168,7 +176,7 @@ class Recipe:
 
     precision: str = _key("float32", _one_of(*PRECISIONS), "type to compute in; of the 16-bit types, the convolutions")
     compile: bool = _key(False, FLAG, "torch.compile the network")
-    checkpoint: bool = _key(False, FLAG, "compute activations again for backward: less memory, a third more time")
+    checkpoint: bool = _key(False, FLAG, "compute activations again for backward: less memory, more time")
     seed: int = _key(0, SEED, "decides the first weights, the clips and the flips")
     overfit: int = _key(0, _whole(0), "train on N fixed clips, unflipped, and validate on them: a check; 0: off")
 

@@ -16,30 +16,34 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from .shots import Array, Shot, Thing
+from .shots import Array, Pose, Shot, Thing
 from .textures import Rng
 
 ROWS = 36  # of the grid
 
-# The rules' constants; names as in docs/synthetic.md, times in seconds, lengths in heights of a frame.
-MOTION, MOTION_SPEED = 1.0, 0.15  # m, v0
-ONSET, ONSET_TIME = 0.8, 0.5  # n, tau_n
-SIZE = 0.02  # A0, part of the frame
-CONTRAST, CONTRAST_LEAST = 0.15, 0.3  # d0, c0
-HABIT, HABIT_TIME = 0.5, 1.5  # g, tau_h
-COMPETITION = 1.5  # q
-CENTRE, CENTRE_AFTER_CUT, CENTRE_TIME = 0.03, 0.25, 0.3  # e, e', tau_e
+# The rules' constants in the order of docs/synthetic.md; times in seconds, lengths in heights of a frame.
+LEAST_SHOWN = 0.02  # part of a thing that must show for it to draw attention
+SIZE = 0.02  # part of the frame at which a thing has 1/sqrt(2) of its pull
+CONTRAST, CONTRAST_LEAST = 0.15, 0.3
+MOTION, MOTION_SPEED = 1.0, 0.15
+ONSET, ONSET_TIME = 0.8, 0.5
+HIDDEN, SEEN = 0.05, 0.3  # parts of a thing below and above which it is out of view, and has come into it
+AWAY = 0.2  # for so long it must have been out of view, or at rest, to be new again
+RESTING, MOVING = 0.03, 0.075  # speeds below and above which it is at rest, and moves
+ONSET_OF_MOTION = 0.5  # as part of that of what comes into view
+HABIT, HABIT_TIME = 0.5, 1.5
+COMPETITION = 1.5
+CENTRE, CENTRE_AFTER_CUT, CENTRE_TIME = 0.03, 0.25, 0.3
 CENTRE_SPREAD = (0.13, 0.16)  # of the width, of the height
-STRAY = 0.02  # u
-LAG = 0.2  # tau_s
-LINGER = 0.15  # tau_r
-GAZE_SPREAD = 0.03  # sigma_g
-HIDDEN, SEEN = 0.05, 0.3  # parts of a thing that show
-AWAY = 0.2  # for so long it must have been hidden to be new again
+STRAY = 0.02
+LAG = 0.2
+LINGER = 0.15
+GAZE_SPREAD = 0.03
 
 # The observers' constants.
 CHANGE = 0.8  # changes of mind a second, beside those that the rules bring
 FIXATIONS = 2.5  # new spots on the same thing a second
+SPOT_HIDDEN = 0.02  # part of what the thing's strongest spot draws, at which another spot is looked for
 BLINK = 0.04  # part of the time that the eye is closed
 
 
@@ -54,7 +58,7 @@ class Sight:
     area
         (things, N): what shows, as part of the frame.
     shown
-        (things, N): what shows, as part of the thing.
+        (things, N): what shows, as part of the whole thing, each spot weighted as in `focus`.
     speed
         (things, N): against the background, in heights a second.
     contrast
@@ -148,20 +152,12 @@ def look(shot: Shot) -> Sight:
 
 def _on_grid(shot: Shot, thing: Thing, rows: int, columns: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Opacity and drawing power of a thing in each cell, float32 (N, rows, columns) both, whatever stands before it."""
-    camera, sprite = shot.camera, thing.sprite
-    place = camera.project(thing.place, thing.parallax)
-    angle, scale = thing.angle + camera.angle, thing.height * camera.zoom
-    cos, sin = np.cos(angle) / scale * 2, np.sin(angle) / scale * 2
-    across = thing.facing / sprite.width
-    cell, wide = 1 / rows, camera.aspect / columns
+    sprite, pose = thing.sprite, thing.pose(shot.camera)
     # From cells to the sprite's coordinates, which go from -1 to 1.
-    matrix = np.stack(
-        (
-            np.stack((cos * across, sin * across, -(cos * place[:, 0] + sin * place[:, 1]) * across), -1),
-            np.stack((-sin, cos, sin * place[:, 0] - cos * place[:, 1]), -1),
-        ),
-        1,
-    )
+    matrix = pose.turn / pose.height[:, None, None] * 2
+    matrix = np.concatenate((matrix, -(matrix * pose.centre[:, None]).sum(-1, keepdims=True)), -1)
+    matrix[:, 0] *= 1 / sprite.width
+    cell, wide = 1 / rows, shot.camera.aspect / columns
     x, y = (np.arange(columns) + 0.5) * wide, (np.arange(rows) + 0.5) * cell
     grid = np.empty((shot.frames, rows, columns, 2), np.float32)
     for axis in (0, 1):
@@ -177,8 +173,6 @@ def _on_grid(shot: Shot, thing: Thing, rows: int, columns: int) -> tuple[torch.T
 
 def _speed(shot: Shot, thing: Thing) -> Array:
     """Speed against the background in the frame, with that of growing or shrinking and of limbs."""
-    if shot.frames < 2:
-        return thing.limbs.copy()
     way = np.linalg.norm(np.gradient(thing.place, axis=0), axis=1)
     growth = np.abs(np.gradient(thing.height)) / 2
     return shot.camera.zoom * ((way + growth) * shot.rate + thing.limbs)
@@ -206,7 +200,7 @@ def attend(shot: Shot, sight: Sight) -> Array:
     size = np.sqrt(sight.area / (sight.area + SIZE))
     colour = CONTRAST_LEAST + (1 - CONTRAST_LEAST) * sight.contrast
     motion = sight.speed / (sight.speed + MOTION_SPEED)
-    there = sight.shown > 0.02
+    there = sight.shown > LEAST_SHOWN
     rest = np.array([thing.kind.rest for thing in shot.things])[:, None]
     pull = interest * size * colour * (rest + MOTION * motion + ONSET * _novelty(sight, step)) * there
     after_cut = np.arange(frames) * step
@@ -235,14 +229,14 @@ def _novelty(sight: Sight, step: float) -> Array:
     for frame in range(result.shape[1]):
         level = level * fade
         comes = (hidden >= AWAY) & (sight.shown[:, frame] > SEEN)
-        starts = (rest >= AWAY) & (sight.speed[:, frame] > MOTION_SPEED / 2)
-        level[starts] = np.maximum(level[starts], 0.5)
+        moving = sight.speed[:, frame] > MOVING
+        starts = (rest >= AWAY) & moving
+        level[starts] = np.maximum(level[starts], ONSET_OF_MOTION)
         level[comes] = 1.0
         hidden[comes] = 0.0
         gone = sight.shown[:, frame] < HIDDEN
         hidden = np.where(gone, hidden + step, np.where(hidden >= AWAY, hidden, 0.0))
-        still = sight.speed[:, frame] < MOTION_SPEED / 5
-        rest = np.where(still, rest + step, np.where(starts | (sight.speed[:, frame] > MOTION_SPEED / 2), 0.0, rest))
+        rest = np.where(sight.speed[:, frame] < RESTING, rest + step, np.where(moving, 0.0, rest))
         result[:, frame] = level
     return result
 
@@ -261,9 +255,7 @@ def _density(
     """The mixture in every frame."""
     total = sight.focus.sum((2, 3))
     weight = (share[:-3] / np.maximum(total, 1e-6)).astype(np.float32)
-    things = (
-        np.einsum("in,inyx->nyx", weight, sight.focus) if len(weight) else np.zeros((share.shape[1], *middle.shape))
-    )
+    things = np.einsum("in,inyx->nyx", weight, sight.focus)
     sigma = GAZE_SPREAD * ROWS
     spread = gaussian_filter(things, (0, sigma, sigma), mode="nearest")
     base = (
@@ -287,7 +279,7 @@ class _Crowd:
     def follow(self, shot: Shot, sight: Sight, share: Array) -> Array:
         """The observers' places in each frame of a shot, (N, observers, 2)."""
         rng, count, observers = self.rng, len(shot.things), len(self.place)
-        projected = [shot.camera.project(thing.place, thing.parallax) for thing in shot.things]
+        poses = [thing.pose(shot.camera) for thing in shot.things]
         result = np.full((shot.frames, observers, 2), np.nan)
         target = np.full(observers, count + 2)
         spot, aside = self.place.copy(), np.zeros((observers, 2))
@@ -306,8 +298,7 @@ class _Crowd:
             for index in range(count):
                 mine = target == index
                 if mine.any():
-                    frames = _Frame(shot.things[index], shot, projected[index][frame], frame)
-                    self._look_at(frames, sight.focus[index, frame], mine, fresh, spot, aside)
+                    self._look_at(poses[index], frame, sight.focus[index, frame], mine, fresh, spot, aside)
             for observer in np.flatnonzero(fresh & (target >= count)):
                 middle = target[observer] == count
                 scale = (CENTRE_SPREAD[0] * self.aspect, CENTRE_SPREAD[1])
@@ -322,7 +313,8 @@ class _Crowd:
 
     def _look_at(
         self,
-        view: _Frame,
+        pose: Pose,
+        frame: int,
         focus: NDArray[np.float32],
         mine: NDArray[np.bool_],
         fresh: NDArray[np.bool_],
@@ -331,39 +323,21 @@ class _Crowd:
     ) -> None:
         """Moves the observers of one thing along with it, or to a new spot on it where the old one is hidden."""
         rows, columns = focus.shape
-        here = view.to_frame(spot[mine])
+        here = pose.to_frame(spot[mine], frame)
         row = np.floor(here[:, 1] * rows).astype(int)
         column = np.floor(here[:, 0] / self.aspect * columns).astype(int)
         inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
         power = focus[np.clip(row, 0, rows - 1), np.clip(column, 0, columns - 1)] * inside
         who = np.flatnonzero(mine)
-        anew = who[fresh[mine] | (power <= 0.02 * focus.max())]
+        anew = who[fresh[mine] | (power <= SPOT_HIDDEN * focus.max())]
         if len(anew):
             cell = _pick(focus.ravel().astype(np.float64), self.rng.random(len(anew)))
             jitter = self.rng.random((len(anew), 2))
             x = (cell % columns + jitter[:, 0]) / columns * self.aspect
             y = (cell // columns + jitter[:, 1]) / rows
-            spot[anew] = view.to_thing(np.stack((x, y), -1))
+            spot[anew] = pose.to_thing(np.stack((x, y), -1), frame)
             aside[anew] = self.rng.normal(0, GAZE_SPREAD, (len(anew), 2))
-        self.place[mine] = view.to_frame(spot[mine]) + aside[mine]
-
-
-class _Frame:
-    """Between a frame's coordinates and those of a thing in it."""
-
-    def __init__(self, thing: Thing, shot: Shot, place: Array, frame: int) -> None:
-        angle = thing.angle[frame] + shot.camera.angle[frame]
-        turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
-        scale = thing.height[frame] * shot.camera.zoom[frame]
-        self.place, self.matrix = place, turn / scale * np.array([[thing.facing], [1.0]])
-
-    def to_thing(self, points: Array) -> Array:
-        result: Array = (points - self.place) @ self.matrix.T
-        return result
-
-    def to_frame(self, points: Array) -> Array:
-        result: Array = points @ np.linalg.inv(self.matrix).T + self.place
-        return result
+        self.place[mine] = pose.to_frame(spot[mine], frame) + aside[mine]
 
 
 def _pick(weights: Array, uniform: Array) -> NDArray[np.int64]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..video import RGB
-from .shots import Shot, Thing
+from .shots import Pose, Shot, Thing
 
 SHUTTER = 0.5  # part of the time between two frames for which the shutter is open
 MARGIN = 32  # pixels by which the noise is larger than a frame
@@ -46,14 +46,14 @@ class Renderer:
         self.y = (torch.arange(height, dtype=torch.float32) + 0.5) / height
         corner = (self.x - self.aspect / 2) ** 2 / self.aspect**2 + (self.y[:, None] - 0.5) ** 2
         self.vignette = 1 - 2 * shot.vignette * corner
-        self.places = [shot.camera.project(thing.place, thing.parallax) for thing in shot.things]
+        self.poses = [thing.pose(shot.camera) for thing in shot.things]
 
     def frame(self, index: int) -> RGB:
         """The frame, uint8 RGB (H, W, 3)."""
         picture = self._background(index)
-        for thing, places in zip(self.shot.things, self.places, strict=True):
+        for thing, pose in zip(self.shot.things, self.poses, strict=True):
             if thing.opacity[index] > 0:
-                self._draw(picture, thing, places, index)
+                self._draw(picture, thing, pose, index)
         rng = np.random.default_rng((self.seed, index))
         top, left = (int(value) for value in rng.integers(0, MARGIN, 2))
         picture *= self.vignette * float(self.shot.light[index])
@@ -114,17 +114,15 @@ class Renderer:
         coarse = F.grid_sample(shadow[None, None], grid[None], "bilinear", "reflection", align_corners=False)
         return F.interpolate(coarse, self.size, mode="bilinear", align_corners=False)[0, 0]
 
-    def _draw(self, picture: Tensor, thing: Thing, places: np.ndarray, index: int) -> None:
+    def _draw(self, picture: Tensor, thing: Thing, pose: Pose, index: int) -> None:
         """Lays a thing over the picture, in place."""
         height, width = self.size
-        camera, sprite = self.shot.camera, thing.sprite
-        scale = float(thing.height[index] * camera.zoom[index])
-        angle = float(thing.angle[index] + camera.angle[index])
-        cos, sin = math.cos(angle), math.sin(angle)
+        sprite, scale = thing.sprite, float(pose.height[index])
+        turn = pose.turn[index].tolist()
         half = scale * sprite.extent[0] / 2, scale * sprite.extent[1] / 2
-        reach_x, reach_y = abs(cos) * half[0] + abs(sin) * half[1], abs(sin) * half[0] + abs(cos) * half[1]
-        x, y = places[index]
-        dx, dy = (value / height for value in self._way(places, index))
+        reach_x, reach_y = (abs(across) * half[0] + abs(down) * half[1] for across, down in zip(*turn, strict=True))
+        x, y = pose.centre[index]
+        dx, dy = (value / height for value in self._way(pose.centre, index))
         left, right = (x + sign * (reach_x + abs(dx) / 2) for sign in (-1, 1))
         top, bottom = (y + sign * (reach_y + abs(dy) / 2) for sign in (-1, 1))
         columns = slice(max(0, math.floor(left * height)), min(width, math.ceil(right * height)))
@@ -137,9 +135,10 @@ class Renderer:
         samples = int(np.clip(math.ceil(math.hypot(dx, dy) * height / 1.5), 1, MOST_BLUR))
         parts = torch.linspace(-0.5, 0.5, samples) if samples > 1 else torch.zeros(1)
         u, v = self.x[columns] - x, self.y[rows, None] - y
-        across, down = thing.facing / half[0], 1 / half[1]
-        grid = torch.stack(((cos * u + sin * v) * across, (cos * v - sin * u) * down), -1)
-        steps = torch.stack((parts * (cos * dx + sin * dy) * across, parts * (cos * dy - sin * dx) * down), -1)
+        # The picture's axes go from -1 to 1.
+        axes = [(across, down, 1 / side) for (across, down), side in zip(turn, half, strict=True)]
+        grid = torch.stack([(across * u + down * v) * by for across, down, by in axes], -1)
+        steps = torch.stack([parts * (across * dx + down * dy) * by for across, down, by in axes], -1)
         grids = grid - steps[:, None, None]
         layer = F.grid_sample(pixels.expand(samples, -1, -1, -1), grids, "bilinear", "zeros", align_corners=False)
         rgba = layer.mean(0) if samples > 1 else layer[0]

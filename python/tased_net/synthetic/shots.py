@@ -52,6 +52,39 @@ class Camera:
 
 
 @dataclass(frozen=True, eq=False)
+class Pose:
+    """How a thing lies in the frames of a shot.
+
+    Attributes
+    ----------
+    centre
+        (N, 2), in heights of the frame.
+    height
+        (N,), in heights of the frame.
+    turn
+        (N, 2, 2), from the frame's axes to the thing's own: x to where it looks, y to its feet.
+    """
+
+    centre: Array
+    height: Array
+    turn: Array
+
+    def to_thing(self, points: Array, frame: int) -> Array:
+        """Points (n, 2) of a frame, seen from the thing: from its centre, in its heights."""
+        result: Array = (points - self.centre[frame]) @ self._matrix(frame).T
+        return result
+
+    def to_frame(self, points: Array, frame: int) -> Array:
+        """The way back."""
+        result: Array = points @ np.linalg.inv(self._matrix(frame)).T + self.centre[frame]
+        return result
+
+    def _matrix(self, frame: int) -> Array:
+        matrix: Array = self.turn[frame] / self.height[frame]
+        return matrix
+
+
+@dataclass(frozen=True, eq=False)
 class Thing:
     """A thing in a shot.
 
@@ -81,6 +114,13 @@ class Thing:
     limbs: Array
     facing: float = 1.0
     parallax: float = 1.0
+
+    def pose(self, camera: Camera) -> Pose:
+        """How it lies in the camera's frames."""
+        angle = self.angle + camera.angle
+        cos, sin = np.cos(angle), np.sin(angle)
+        turn = np.stack((self.facing * cos, self.facing * sin, -sin, cos), -1).reshape(-1, 2, 2)
+        return Pose(camera.project(self.place, self.parallax), self.height * camera.zoom, turn)
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +167,7 @@ def make_shot(seed: np.random.SeedSequence, frames: int, rate: float, size: tupl
     seed
         What it follows from. What happens does not depend on `size`.
     frames
-        Their number.
+        Their number, at least 2.
     rate
         Frames a second.
     size

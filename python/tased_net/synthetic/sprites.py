@@ -25,6 +25,9 @@ MAX_DRAWN = 1400  # pixels; a canvas is drawn no taller than this
 OVERSAMPLING = 2
 PHASES = 8
 
+# How much the spots of a thing draw gaze, w of the rules: any spot, and more near the middle where a design says nothing else.
+ANY_SPOT, MIDDLE, MIDDLE_RADIUS = 0.15, 1.0, 0.3
+
 
 class Canvas:
     """A transparent picture of height 1 and width `width`, x to the right and y down, that shapes are drawn on.
@@ -74,12 +77,13 @@ class Canvas:
         return torch.from_numpy(picture)
 
     def attraction(self, height: int, width: int) -> Tensor:
-        """How much each spot draws gaze, float32 (height, width): 0.15 anywhere, more near an attractor."""
+        """How much each spot draws gaze, float32 (height, width): a little anywhere, more near an attractor."""
         y, x = torch.meshgrid(
             (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width * self.width, indexing="ij"
         )
-        total = torch.full((height, width), 0.15)
-        for left, top, radius, weight in self.attractors or [(self.width / 2, 0.5, 0.3 * min(1, self.width), 1.0)]:
+        total = torch.full((height, width), ANY_SPOT)
+        middle = (self.width / 2, 0.5, MIDDLE_RADIUS * min(1, self.width), MIDDLE)
+        for left, top, radius, weight in self.attractors or [middle]:
             total += weight * torch.exp(-((x - left) ** 2 + (y - top) ** 2) / (2 * radius**2))
         return total
 
@@ -105,7 +109,7 @@ class Kind:
     stride
         Heights that it goes forward in one round of its phases; 0 for a movement that goes on in place.
     size
-        Its height as part of a person's.
+        Its height as part of a person's; occluders are of any size.
     speed
         Least and greatest speed, in its own heights a second.
     """
@@ -642,9 +646,9 @@ KINDS = {
     "shape": Kind(_shape, 0.8),
     "ball": Kind(_ball, 0.9, PHASES, 3.0, 0.3, (1.0, 5.0)),
     "sign": Kind(_sign, 0.8, size=0.35),
-    "pole": Kind(_pole, 0.0, size=3.0),
-    "fence": Kind(_fence, 0.0, size=0.7),
-    "bush": Kind(_bush, 0.0, size=0.8),
+    "pole": Kind(_pole, 0.0),
+    "fence": Kind(_fence, 0.0),
+    "bush": Kind(_bush, 0.0),
 }
 
 OCCLUDERS = ("pole", "fence", "bush")

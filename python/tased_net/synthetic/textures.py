@@ -49,15 +49,15 @@ def shifted(base: Colour, by: float) -> Colour:
     return red, green, blue
 
 
-def noise(rng: Rng, height: int, width: int, slope: float = 1.0, channels: int = 1, coarsest: float = 1.0) -> Tensor:
+def noise(rng: Rng, height: int, width: int, slope: float = 1.0, channels: int = 1) -> Tensor:
     """Noise whose amplitude falls as 1/f^slope, float32 (channels, height, width) with mean 0 and standard deviation 1.
 
-    `coarsest` is the longest period in heights of the picture.
+    The longest period is the picture's height.
     """
     rows = np.fft.fftfreq(height)[:, None] * height
     columns = np.fft.rfftfreq(width)[None] * height
     frequency = np.hypot(rows, columns).astype(np.float32)
-    amplitude = np.maximum(frequency, 1 / coarsest) ** np.float32(-slope)
+    amplitude = np.maximum(frequency, 1) ** np.float32(-slope)
     amplitude[0, 0] = 0
     white = torch.from_numpy(rng.standard_normal((channels, height, width), np.float32))
     spectrum = torch.fft.rfft2(white) * torch.from_numpy(amplitude.astype(np.float32))
@@ -89,9 +89,8 @@ def background(rng: Rng, view: View, horizon: float | None) -> Tensor:
     horizon
         Where ground begins, in heights from the top; None for a world without ground.
     """
-    names = tuple(_OUTDOORS if horizon is not None else _ANYWHERE)
-    painters = _OUTDOORS if horizon is not None else _ANYWHERE
-    painted = painters[names[rng.integers(len(names))]](rng, view, horizon if horizon is not None else 0.0)
+    painters = _ANYWHERE if horizon is None else _OUTDOORS
+    painted = painters[rng.integers(len(painters))](rng, view, horizon or 0.0)
     light = 1 + rng.uniform(0.02, 0.09) * noise(rng, *view.shape, slope=rng.uniform(0.9, 1.6))
     grain = rng.uniform(0.0, 0.03) * noise(rng, *view.shape, slope=0.3)
     return (painted * light + grain).clamp(0, 1)
@@ -291,14 +290,13 @@ def _room(rng: Rng, view: View, horizon: float) -> Tensor:
     return (painting.done() * shade).clamp(0, 1)
 
 
-_OUTDOORS: dict[str, Painter] = {"street": _street, "field": _field, "room": _room}
-_ANYWHERE: dict[str, Painter] = {
-    "spectrum": _spectrum,
-    "regular": _regular,
-    "leaves": _leaves,
-    "blurs": _blurs,
-    "close street": lambda rng, view, _: _street(rng, view, rng.uniform(0.9, 1.3)),
-}
+def _close_street(rng: Rng, view: View, _: float) -> Tensor:
+    """Houses whose ground is at the frame's lower edge, or below it."""
+    return _street(rng, view, rng.uniform(0.9, 1.3))
+
+
+_OUTDOORS: tuple[Painter, ...] = (_street, _field, _room)
+_ANYWHERE: tuple[Painter, ...] = (_spectrum, _regular, _leaves, _blurs, _close_street)
 
 
 def softened(picture: Tensor, sigma: float) -> Tensor:

@@ -16,7 +16,8 @@ def open_splits(recipe: Recipe, tell: Callable[[str], None], progress: bool) -> 
     """The videos to train on and those to validate on, all with density maps.
 
     Without a word in the recipe they are the data set's splits "train" and "val". What has no splits is trained on whole; where
-    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out.
+    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out. To `overfit` is to validate on what is
+    trained on: the other split is not opened then.
 
     Raises
     ------
@@ -36,6 +37,8 @@ def open_splits(recipe: Recipe, tell: Callable[[str], None], progress: bool) -> 
         stated = recipe.validation_split or ("val" if "val" in scan.splits else None)
         if stated is None:
             return _held_out(training, tell)
+        if recipe.overfit:
+            return training, training
         validation = scan.open(stated, progress=progress)
         _check(validation, recipe, tell)
     except DataError as error:

@@ -54,14 +54,11 @@ class Processes:
         dist.all_gather_object(lists, texts)
         return [text for part in lists for text in part]
 
-    def wait(self) -> None:
-        """Waits for the others."""
-        self.add_up(torch.zeros(()))
 
-
-def first_process() -> bool:
-    """Whether this is number 0, or the only one; known before and after they are joined."""
-    return os.environ.get("RANK", "0") == "0"
+def started() -> Processes:
+    """What torchrun has told this process when it started it; known before and after the processes are joined."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    return Processes(int(os.environ["RANK"]), count) if count > 1 else Processes()
 
 
 @contextmanager
@@ -80,17 +77,19 @@ def distributed(net: nn.Module) -> DistributedDataParallel:
     return DistributedDataParallel(net, **options)
 
 
-def local_device(name: str | None) -> torch.device:
+def local_device(name: str | None, processes: Processes) -> torch.device:
     """The device of this process: `name`, or CUDA if there is any; of several GPUs the one that torchrun's numbering gives.
 
     Raises
     ------
     ValueError
-        If there is no such device.
+        If there is no such device, or if several processes would share one GPU.
     """
     device = torch.device("cpu")
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if device.type == "cuda" and device.index is not None and processes.count > 1:
+            raise ValueError(f"{name}: each of {processes.count} processes needs a GPU of its own: give --device cuda")
         if device.type == "cuda" and device.index is None:
             device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.empty(0, device=device)

@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ..data import Clips
 from ..losses import Loss
-from ..recipes import Recipe, RecipeError, conflicts, network_options
+from ..recipes import PRECISIONS, Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
 from ..weights import Origin, architecture, load_weights, read_weights
 from .datasets import open_splits
@@ -34,13 +34,6 @@ from .processes import Processes, distributed, joined, local_device
 from .statistics import RunningStatistics
 from .validation import Stopped, validate
 
-# What each precision means for the network's weights, and for its convolutions if that differs.
-PRECISIONS = {
-    "float32": (torch.float32, None),
-    "float64": (torch.float64, None),
-    "bfloat16": (torch.float32, torch.bfloat16),
-    "float16": (torch.float32, torch.float16),
-}
 TWO_FRAMES = (4, 8, 16)  # clip lengths of which a stretch of the encoder has maps of two frames
 LEAST_SCALE = 2.0**-14  # of float16's losses: below it, gradients do not get finite by scaling
 
@@ -49,7 +42,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended: after which step, by which signal if by any, and the lowest validation loss if there was one."""
+    """How a run ended: after which step, by which signal if it broke off, and the lowest validation loss if there was one."""
 
     step: int
     signal: int | None
@@ -77,10 +70,11 @@ def train(
         A folder for the results: the network as ``last.safetensors`` and ``best.safetensors`` (lowest validation loss), which
         `TASEDNet.from_pretrained` reads, ``state.pt``, ``log.csv``, ``recipe.toml``, ``loss.png``, ``validation.png``.
     device
-        "cpu", "cuda", "cuda:1"; None for CUDA if there is any.
+        "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is for
+        one alone.
     resume
-        Go on from the run's state, if there is one. On a CPU the weights are then, bit for bit, those of a run that was
-        never stopped.
+        Go on from the run's state, if there is one. On a CPU, with as many threads on the same kind of machine, the weights are
+        then, bit for bit, those of a run that was never stopped.
     progress
         Whether to show a bar on stderr.
     tell
@@ -181,7 +175,7 @@ class Trainer:
         self.folder, self.processes, self.interrupt = folder, processes, interrupt
         self.tell, self.progress = tell, progress
         try:
-            self.device = local_device(device)
+            self.device = local_device(device, processes)
         except ValueError as error:
             raise RecipeError(f"--device {error}") from error
         self.net = _network(recipe, state, tell)
@@ -297,7 +291,8 @@ class Trainer:
                 bar.update()
                 going = self._finish(row)
         self._save()
-        return Outcome(self.step, None if going else self.interrupt.signal or signal.SIGINT, self.lowest)
+        left = self.step < recipe.steps or self.pending is not None
+        return Outcome(self.step, (self.interrupt.signal or signal.SIGINT) if left else None, self.lowest)
 
     @property
     def lowest(self) -> float | None:
