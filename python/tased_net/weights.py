@@ -48,8 +48,9 @@ ARCHITECTURE = {
     "width": float,
     "decoder": str,
 }
-METADATA_KEY = "tased_net"  # of the JSON of these options in a safetensors file
-ORIGIN_KEY = "tased_net.origin"  # and of the JSON of an `Origin`
+# Of the JSON of these options in a safetensors file, and of an `Origin` under its own name. One key, since the order in which
+# several are written is a matter of chance.
+METADATA_KEY, ORIGIN_KEY = "tased_net", "origin"
 
 # Weights that come with the package, by the names that stand for a file.
 BUNDLED = {"synthetic": Path(__file__).with_name("synthetic.safetensors")}
@@ -173,13 +174,13 @@ def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtyp
         key: value.detach().to("cpu", dtype if value.is_floating_point() else None).contiguous()
         for key, value in net.state_dict().items()
     }
-    metadata = {METADATA_KEY: json.dumps(architecture(net.options))}
+    facts: dict[str, Any] = architecture(net.options)
     if net.origin != Origin():
         size = None if net.origin.size is None else written(net.origin.size)
-        metadata[ORIGIN_KEY] = json.dumps({"size": size, "about": net.origin.about}, ensure_ascii=False)
+        facts[ORIGIN_KEY] = {"size": size, "about": net.origin.about}
     try:
         with whole_file(path) as beside:
-            beside.write_bytes(safetensors.torch.save(state, metadata))
+            beside.write_bytes(safetensors.torch.save(state, {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}))
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written ({error})") from error
 
@@ -236,11 +237,12 @@ def _read(path: str | os.PathLike[str]) -> WeightsFile:
     try:
         if os.fspath(path).endswith(".safetensors"):
             with safetensors.safe_open(path, "pt") as file:
-                stated = file.metadata() or {}
-            options, origin = (json.loads(stated[key]) if key in stated else None for key in (METADATA_KEY, ORIGIN_KEY))
+                stated = (file.metadata() or {}).get(METADATA_KEY)
+            facts = None if stated is None else json.loads(stated)
+            origin = facts.pop(ORIGIN_KEY, None) if isinstance(facts, dict) else None
             return WeightsFile(
                 safetensors.torch.load_file(path),
-                None if options is None else checked_options(options, os.fspath(path)),
+                None if facts is None else checked_options(facts, os.fspath(path)),
                 Origin() if origin is None else _checked_origin(origin, os.fspath(path)),
             )
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -290,7 +290,7 @@ def test_a_file_states_where_its_weights_come_from(tmp_path: Path) -> None:
 )
 def test_an_origin_that_is_none_is_refused(stated: str, sentence: str, tmp_path: Path) -> None:
     file = tmp_path / "w.safetensors"
-    safetensors.torch.save_file(dict(small_net().state_dict()), file, {"tased_net.origin": stated})
+    safetensors.torch.save_file(dict(small_net().state_dict()), file, {"tased_net": f'{{"origin": {stated}}}'})
     with pytest.raises(WeightsError, match=f"^{re.escape(f'{file}: {sentence}')}"):
         load_weights(small_net(), file)
 
