@@ -41,7 +41,6 @@ FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "f
 PARTIAL = ".partial"  # the folder of videos that are done, in OUT
 MANY = 1000  # frames from which workers are worth their start
 DEFAULT_SPLITS = {"dhf1k": "val", "hollywood2": "test", "ucfsports": "test"}
-LISTED = 30  # lines of faults on the screen
 REFUSED = "error: the predictions are not those of the split ({}): mend them, or give --allow-missing"
 
 
@@ -199,11 +198,8 @@ def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | Netwo
 
 def refused(faults: Faults, sentence: str) -> int:
     """Lists faults, says the sentence with their counts, and returns the exit status."""
-    lines = faults.lines()
-    for line in lines[:LISTED]:
+    for line in faults.lines():
         say(line)
-    if len(lines) > LISTED:
-        say(f"and {len(lines) - LISTED} lines more")
     counts = ", ".join(f"{count} {kind.replace('_', ' ')}" for kind, count in faults.counts().items() if count)
     say(sentence.format(counts))
     return 1
