@@ -14,10 +14,11 @@ USE_CUDA ?= $(if $(GPUS),,0)
 export USE_CUDA
 
 READY := $(VENV)/.tased-net
+SUPPLY := build/supply
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
-.PHONY: help demo test test-all test-gpu bench lint format cuda cuda-report wheel-check clean
+.PHONY: help demo test test-all test-gpu bench lint format cuda cuda-report wheel-check sdist sbom audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -63,11 +64,30 @@ cuda-report: $(READY)  ## registers and occupancy of the CUDA kernels on every a
 wheel-check: $(READY)  ## one wheel beside several versions of torch, and its ABI audited
 	$(BIN)/python scripts/check_wheel.py
 
+sdist: $(READY)  ## dist/tased_net-VERSION.tar.gz, the same bytes from the same sources
+	$(BIN)/python setup.py --quiet sdist
+
+sbom: $(READY) $(SUPPLY)/.ready  ## dist/tased-net.cdx.json: all packages of the environment, as CycloneDX lists them
+	mkdir -p dist
+	$(SUPPLY)/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+	    --output-file dist/tased-net.cdx.json $(BIN)/python
+
+# A package that cannot be looked up is an error: where none can, none has a known vulnerability.
+audit: $(READY) $(SUPPLY)/.ready  ## known vulnerabilities of the packages of the environment
+	$(BIN)/python -m pip freeze --all --exclude-editable | sed 's/+.*//' > $(SUPPLY)/installed.txt
+	$(SUPPLY)/bin/pip-audit --strict --no-deps --disable-pip --requirement $(SUPPLY)/installed.txt
+
 clean:  ## removes what was built; the environment stays
 	rm -rf build dist demo *.egg-info tased_ext/*.so $(READY)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
+
+# In an environment of their own, so that they are not among what they list.
+$(SUPPLY)/.ready: | $(BIN)/python
+	$(BIN)/python -m venv $(SUPPLY)
+	$(SUPPLY)/bin/python -m pip install --quiet "cyclonedx-bom==7.*" "pip-audit==2.10.*"
+	touch $@
 
 $(READY): export TORCH_CUDA_ARCH_LIST ?= $(GPUS)
 # Warnings are errors here, but not in a user's install: a newer compiler may have new ones.

@@ -1,17 +1,21 @@
 """Builds tased_ext's libraries with ninja and hands them to setuptools.
 
-What is built, from what and with what: scripts/toolchains.py. Environment: MAX_JOBS, and the variables named there.
+What is built, from what and with what: scripts/toolchains.py. Environment: MAX_JOBS, SOURCE_DATE_EPOCH (the time that an sdist
+gives its files, in seconds since 1970), and the variables named there.
 """
 
+import gzip
 import os
 import shlex
 import shutil
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 ROOT = Path(__file__).resolve().parent
 BUILD = Path("build", "ninja")
@@ -72,9 +76,50 @@ class BuildLibraries(build_ext):
         super().copy_extensions_to_source()
 
 
+class SameBytes(sdist):
+    """An sdist that depends on the sources alone: not on when, where and by whom it is made, nor on their umask."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        if self.formats != ["gztar"]:
+            fail(f"an sdist is a gztar, but --formats asks for {','.join(self.formats)}")
+        seconds = os.environ.get("SOURCE_DATE_EPOCH", "315532800")  # else 1980, the first year that a zip file can tell
+        if not seconds.isdecimal():
+            fail(f"SOURCE_DATE_EPOCH must be seconds since 1970, but is {seconds}")
+        self.seconds = int(seconds)
+
+    def make_archive(
+        self,
+        base_name: str,
+        format: str,
+        root_dir: str | None = None,
+        base_dir: str | None = None,
+        owner: str | None = None,
+        group: str | None = None,
+    ) -> str:
+        def without_circumstances(member: tarfile.TarInfo) -> tarfile.TarInfo:
+            member.uid = member.gid = 0
+            member.uname = member.gname = ""
+            member.mtime = self.seconds
+            member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+            return member
+
+        path = f"{base_name}.tar.gz"
+        folder = Path(root_dir or ".")
+        self.mkpath(os.path.dirname(path))
+        with (
+            open(path, "wb") as file,
+            gzip.GzipFile(filename="", mode="wb", fileobj=file, mtime=self.seconds) as compressed,
+            tarfile.open(fileobj=compressed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+        ):
+            for packed in sorted((folder / str(base_dir)).rglob("*")):
+                archive.add(packed, str(packed.relative_to(folder)), recursive=False, filter=without_circumstances)
+        return path
+
+
 if __name__ == "__main__":
     setup(
         ext_modules=[Extension(f"tased_ext.{name}", sources(name), py_limited_api=True) for name in SOURCES],
-        cmdclass={"build_ext": BuildLibraries},
+        cmdclass={"build_ext": BuildLibraries, "sdist": SameBytes},
         options={"bdist_wheel": {"py_limited_api": "cp310"}},
     )

@@ -227,3 +227,39 @@ def test_sdist_has_all_that_a_build_needs(toolchains: ModuleType, tmp_path: Path
     sources = {str(path.relative_to(ROOT)) for path in (ROOT / "csrc").rglob("*") if path.is_file()}
     assert sources | {"setup.py", "pyproject.toml", "CMakeLists.txt", "scripts/toolchains.py", "README.md"} <= packed
     assert not any(name.endswith((".so", ".pyc")) for name in packed)
+
+
+@pytest.mark.parametrize("seconds", [None, "1700000000"])
+def test_an_sdist_made_twice_has_the_same_bytes(seconds: str | None, tmp_path: Path) -> None:
+    sources = shutil.copytree(ROOT / "csrc", tmp_path / "sources" / "csrc")
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "scripts", "tased_ext"):
+        path = ROOT / name
+        copy = shutil.copytree if path.is_dir() else shutil.copy2
+        copy(path, sources.parent / name)
+    archives = []
+    # Another time, umask and folder.
+    for year, umask in ((2001, 0o022), (2026, 0o077)):
+        folder = Path(shutil.copytree(sources.parent, tmp_path / str(year)))
+        for path in folder.rglob("*"):
+            path.chmod(path.stat().st_mode & ~umask)
+            os.utime(path, (year * 3e7, year * 3e7))
+        variables = {key: value for key, value in os.environ.items() if key != "SOURCE_DATE_EPOCH"}
+        if seconds is not None:
+            variables["SOURCE_DATE_EPOCH"] = seconds
+        command = [sys.executable, "setup.py", "-q", "sdist"]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder, env=variables, umask=umask)
+        archives.append(next((folder / "dist").glob("*.tar.gz")))
+    first, second = (archive.read_bytes() for archive in archives)
+    assert first == second
+    with tarfile.open(archives[0]) as archive:
+        assert {member.mtime for member in archive} == {int(seconds or 315532800)}
+
+
+@pytest.mark.parametrize("value", ["yesterday", "-1"])
+def test_source_date_epoch_is_a_number_of_seconds(value: str, tmp_path: Path) -> None:
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path), "sdist", "-d", str(tmp_path)]
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, cwd=ROOT, env={**os.environ, "SOURCE_DATE_EPOCH": value}
+    )
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"error: SOURCE_DATE_EPOCH must be seconds since 1970, but is {value}.\n")

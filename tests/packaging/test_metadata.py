@@ -71,3 +71,12 @@ def test_python_m_tased_ext_prints_what_a_bug_report_needs() -> None:
     expected = tased_ext.build_info()
     libraries = expected.pop("libraries")
     assert facts == {name.replace("_", " "): str(fact) for name, fact in expected.items()} | libraries
+
+
+def test_the_page_on_dependencies_has_each_with_its_range() -> None:
+    text = (ROOT / "pyproject.toml").read_text()
+    project = text[text.index("\ndependencies = [") : text.index("\ntest = [")]
+    required = re.findall(r'"([\w-]+)(?:\[.*?\])?([<>=][^";]*)?["; ]', project)
+    page = (ROOT / "docs" / "dependencies.md").read_text()
+    told = re.findall(r"^\|(?: \w+ \|)? ([\w-]+) \| ((?:[<>=]\S+)|any) \|", page, re.MULTILINE)
+    assert told == [(name, bounds or "any") for name, bounds in required]
