@@ -1,7 +1,7 @@
 """What the package's weights score on synthetic clips that they have not learned from, beside models that learn nothing.
 
-`python -m bench.baselines ROOT` scores them on what `tased synth -o ROOT --split val --seed 2` has written, about 2 minutes for
-a thousand frames, and prints the table of docs/model-card.md. Every baseline has the width of its blur that serves it best.
+`python -m bench.baselines ROOT` scores them on what `tased synth -o ROOT --split val --seed 2` has written, and prints the table of
+docs/model-card.md.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tased_net.data import Scan
 from tased_net.evaluate import evaluate
 from tased_net.metrics import imresize
 from tased_net.predictions import NetworkMaps
+from tased_net.sharing import cores
 
 from . import machine
 
@@ -106,13 +107,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.baselines", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("root", type=Path, metavar="ROOT", help="a folder that tased synth has written, split val")
     parser.add_argument("--weights", default="synthetic", metavar="FILE", help="whose (default: %(default)s)")
+    parser.add_argument("--workers", type=int, default=cores(), metavar="N", help="processes (default: one a core)")
     parser.add_argument("--out", type=Path, help="also write the figures to this JSON file")
     options = parser.parse_args(arguments)
     split = Scan(options.root, "dhf1k").open("val")
     found: dict[str, dict[str, list[float]]] = {}
     print(f"| | {' | '.join(METRICS.values())} |\n|---|{'---|' * len(METRICS)}", flush=True)
     for name, predictor in models(options.weights).items():
-        evaluation = evaluate(split, NetworkMaps(predictor, name), progress=True)
+        evaluation = evaluate(split, NetworkMaps(predictor, name), workers=options.workers, progress=True)
         assert evaluation is not None
         scores = evaluation.scores
         ends = scores.interval()
