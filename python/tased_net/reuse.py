@@ -424,7 +424,8 @@ class SharingRun:
         """
         new: list[Tensor] = []
         starts: list[int] = []
-        for clip, taken in windows:
+        for window in windows:
+            clip, taken = window.clip, window.maps
             self.start, moved = (0, len(clip)) if self.start is None else (self.start + len(taken), len(taken))
             new += clip[len(clip) - moved :]
             starts.append(self.start)

@@ -11,14 +11,16 @@ network has learned at is seen in steps as well: every frame has its map, from a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from math import floor
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 Frame = TypeVar("Frame")
 
 
-class Window(NamedTuple, Generic[Frame]):
+@dataclass(frozen=True)
+class Window(Generic[Frame]):  # a NamedTuple is not generic before Python 3.11
     """A clip of T frames, and which of the network's maps to take from it, in the order of the video."""
 
     clip: list[Frame]

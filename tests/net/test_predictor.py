@@ -55,7 +55,8 @@ def test_maps_are_the_network_s_on_the_window_s_clips(count: int, k: int, step: 
     maps = maps_of(net, iter(frames), {"step": step}, reuse=False, chunk=1)
     expected = []
     net.fuse().to(memory_format=torch.channels_last_3d)
-    for clip, taken in sliding_windows(map(network_input, frames), 8, k, step):
+    for window in sliding_windows(map(network_input, frames), 8, k, step):
+        clip, taken = window.clip, window.maps
         with torch.inference_mode():
             saliency = net(torch.stack(clip, dim=1)[None].contiguous(memory_format=torch.channels_last_3d))
         expected += [(saliency[0, number] if k > 1 else saliency[number]).numpy() for number in taken]

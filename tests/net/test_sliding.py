@@ -35,7 +35,8 @@ def test_several_maps_are_those_of_their_frames(clip_length: int, maps: int) -> 
     for frames in range(1, 3 * clip_length + 2):
         predicted = []
         windows = list(sliding_windows(range(frames), clip_length, maps))
-        for clip, taken in windows:
+        for window in windows:
+            clip, taken = window.clip, window.maps
             assert len(clip) == clip_length
             steps = {(b - a) % frames for a, b in pairwise(clip)}
             assert steps in ({1 % frames}, {-1 % frames})  # forward or reversed, looped where it is short
@@ -43,7 +44,7 @@ def test_several_maps_are_those_of_their_frames(clip_length: int, maps: int) -> 
         assert predicted == list(range(frames))
         assert len(windows) == -(-frames // maps)
         if frames >= 2 * clip_length - 1:
-            assert all(max(clip) - min(clip) == clip_length - 1 for clip, _ in windows)
+            assert all(max(window.clip) - min(window.clip) == clip_length - 1 for window in windows)
 
 
 @pytest.mark.parametrize("step", [Fraction(2), Fraction(1, 2), Fraction(5, 4), Fraction(3, 2), Fraction(30000, 25025)])
@@ -51,7 +52,8 @@ def test_a_step_spreads_the_clip_over_time(step: Fraction) -> None:
     clip_length, frames = 5, 40
     windows = list(sliding_windows(range(frames), clip_length, step=step))
     assert len(windows) == frames
-    for t, (clip, _) in enumerate(windows):
+    for t, window in enumerate(windows):
+        clip = window.clip
         away = [abs(frame - t) for frame in clip]
         for number, distance in enumerate(reversed(away)):
             assert abs(distance - number * step) <= Fraction(1, 2)
@@ -89,7 +91,8 @@ def test_windows_come_as_soon_as_their_frames_are_there(maps: int) -> None:
             yield number
 
     clip_length = 8
-    for number, (clip, _) in enumerate(sliding_windows(camera(), clip_length, maps)):
+    for number, window in enumerate(sliding_windows(camera(), clip_length, maps)):
+        clip = window.clip
         first, last = number * maps, number * maps + maps - 1
         if last < clip_length - 1:
             assert taken[-1] == max(clip) == first + clip_length - 1
