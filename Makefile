@@ -1,6 +1,7 @@
 # The two commands are `make demo` and `make test`; `make help` lists all.
 #   PYTHON=python3.12   the interpreter of a new environment (3.10 or newer)
 #   VENV=.venv          the environment; one that has a usable torch keeps it
+#   SANITIZE=thread     the sanitizers of `make sanitize`, instead of address,undefined and then thread
 #   BENCH=--quick       what `make bench` passes on; `make bench BENCH=--help` lists all
 #   MAX_JOBS, TORCH_CUDA_ARCH_LIST, USE_CUDA and CXX are passed on to the build
 
@@ -16,9 +17,9 @@ export USE_CUDA
 READY := $(VENV)/.tased-net
 SUPPLY := build/supply
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
-FORMATTED := $(CODE) $(wildcard tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
+FORMATTED := $(CODE) $(wildcard tests/sanitizers/*.cpp tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
-.PHONY: help demo test test-all test-gpu bench lint format cuda cuda-report wheel-check sdist sbom audit clean
+.PHONY: help demo test test-all test-gpu sanitize bench lint format cuda cuda-report wheel-check sdist sbom audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -36,6 +37,9 @@ test-all: $(READY)  ## the same tests at their full setting: more cases, full si
 test-gpu: $(READY)  ## the tests that need a GPU
 	@test -n "$(GPUS)" || { echo "make test-gpu needs an NVIDIA GPU, but nvidia-smi finds none." >&2; exit 1; }
 	$(BIN)/python -m pytest -m cuda
+
+sanitize: $(READY)  ## the tests of the operations under AddressSanitizer, UBSan and ThreadSanitizer
+	PYTHONPATH=tests $(BIN)/python -m sanitizers $(SANITIZE)
 
 bench: $(READY)  ## speed and memory against stock PyTorch, and the targets: build/bench (BENCH=--quick: two minutes)
 	$(BIN)/python -m bench.ops $(BENCH)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,6 +104,16 @@ def test_layouts_and_devices_give_equal_bits(case: Case, dtype: torch.dtype, dev
     for layout in ("contiguous", "channels_last", "sliced"):
         for name, actual in everything(case, dtype, layout, device).items():
             assert_same(actual, expected[name], context=f"{name} in {layout}")
+
+
+def test_calls_from_several_python_threads_give_equal_bits() -> None:
+    cpu = torch.device("cpu")
+    expected = {layout: everything(LARGE[1], torch.float32, layout, cpu) for layout in ("contiguous", "channels_last")}
+    with ThreadPoolExecutor(4) as pool:
+        calls = {pool.submit(everything, LARGE[1], torch.float32, layout, cpu): layout for layout in [*expected] * 4}
+        for call, layout in calls.items():
+            for name, actual in call.result().items():
+                assert_same(actual, expected[layout][name], context=f"{name} in {layout}")
 
 
 def test_the_vector_level_is_the_widest_or_the_one_asked_for() -> None:

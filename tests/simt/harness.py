@@ -62,7 +62,7 @@ def build(sanitize: bool = False) -> ModuleType:
         f"-DCMAKE_MAKE_PROGRAM={find_tool('ninja')}",
         "-DCMAKE_BUILD_TYPE=Release",
         f"-DPython_EXECUTABLE={sys.executable}",
-        f"-DTASED_SANITIZE={'ON' if sanitize else 'OFF'}",
+        f"-DTASED_SANITIZE={'address,undefined' if sanitize else ''}",
     ]
     commands = [[cmake, "-S", str(Path(__file__).parent), "-B", str(folder), *options], [cmake, "--build", str(folder)]]
     environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}

@@ -9,33 +9,18 @@ from pathlib import Path
 
 import pytest
 
+import sanitizers
 from cases import FULL
 from simt import harness
 
 
-def runtime_libraries() -> list[str]:
-    """AddressSanitizer's, and the one whose exceptions it watches: they must be there before Python is."""
-    compiler = os.environ.get("CXX", "c++")
-    if harness.find_tool(compiler) is None:
-        return []
-    commands = [[compiler, f"-print-file-name={name}"] for name in ("libasan.so", "libstdc++.so")]
-    return [subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() for command in commands]
-
-
 def run_sanitized(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Python with the sanitizers' runtime libraries."""
-    libraries = runtime_libraries()
-    if not libraries or not all(Path(library).is_absolute() for library in libraries):
-        pytest.skip("there is no compiler with libasan.so")
-    environment = {
-        **os.environ,
-        harness.SANITIZE: "1",
-        "LD_PRELOAD": " ".join(libraries),
-        "PYTHONPATH": os.pathsep.join((str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", ""))),
-        # Python and torch keep memory for good.
-        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
-        "UBSAN_OPTIONS": "print_stacktrace=1",
-    }
+    try:
+        environment = sanitizers.environment("address,undefined", harness.ROOT / "tests")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    environment[harness.SANITIZE] = "1"
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=harness.ROOT, env=environment, capture_output=True, text=True, check=False)
 
