@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, cast
@@ -132,3 +134,11 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     which it needs its workers. They end when it tells them, or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends workers whose batches nobody has taken to the end: at exit, Python waits for them, and they do not hear its SIGTERM."""
+    for process in multiprocessing.active_children():
+        if process.daemon:
+            process.kill()
