@@ -139,6 +139,8 @@ def _leave_signals_to_the_parent(worker: int) -> None:
 @atexit.register
 def _end_workers() -> None:
     """Ends workers whose batches nobody has taken to the end: at exit, Python waits for them, and they do not hear its SIGTERM."""
-    for process in multiprocessing.active_children():
-        if process.daemon:
-            process.kill()
+    workers = [process for process in multiprocessing.active_children() if process.daemon]
+    if workers:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would tell of a worker that was killed
+    for process in workers:
+        process.kill()
