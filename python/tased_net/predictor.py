@@ -58,7 +58,7 @@ class Predictor:
         The network. A copy of it is used, in evaluation mode and with its batch norms folded; the original stays as it is.
     size
         Height and width that frames are resized to, bilinearly between pixel centres and without smoothing (as OpenCV's
-        INTER_LINEAR, which the weights were trained with).
+        INTER_LINEAR, which the released weights were trained with). None for what the weights' file states, or else 224x384.
     device
         Where to compute, the network's own device if None. Several devices of one kind share a video's segments.
     precision

@@ -247,6 +247,27 @@ def killed_at(monkeypatch: pytest.MonkeyPatch, place: str, call: int, recipe: Re
             train(recipe, run)
 
 
+@pytest.mark.parametrize("name", ["_gradients", "_forward"])
+def test_no_worker_outlives_a_run_that_fails(
+    name: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, batches = getattr(trainer.Trainer, name), 0
+
+    def until(*arguments: Any) -> Any:  # the first gradients, or the first validation's second batch
+        nonlocal batches
+        batches += 1
+        if batches == (1 if name == "_gradients" else 6):
+            assert multiprocessing.active_children()
+            raise Killed
+        return original(*arguments)
+
+    monkeypatch.setattr(trainer.Trainer, name, until)
+    with pytest.raises(Killed) as caught:  # with the frames that were left, which hold what they held
+        train(replace(recipe, workers=1, validation_clips=6), tmp_path)
+    assert caught.tb is not None
+    assert multiprocessing.active_children() == []
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "plain": {},
     "plateau": {"drops": "plateau", "patience": 1, "lr": 0.1, "encoder_lr": 0.1, "validate_every": 1},

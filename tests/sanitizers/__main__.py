@@ -3,9 +3,9 @@
 python -m sanitizers [address,undefined | thread]... [-- pytest's arguments]
 
 AddressSanitizer sees every access of the library beyond a tensor or a buffer, UndefinedBehaviorSanitizer what has no meaning in
-C++ (shifts, overflows, conversions, indices; not the alignment of pointers: CMakeLists.txt). ThreadSanitizer sees two threads of one call that touch the same memory without an order, on whatever
-schedule: the library's part of each call is shared among four threads (threads.cpp). Not seen is what torch does, its own
-thread pool included.
+C++ (shifts, overflows, conversions, indices; not the alignment of pointers: CMakeLists.txt). ThreadSanitizer sees two threads of
+one call that touch the same memory without an order, on whatever schedule: the library's part of each call is shared among four
+threads (threads.cpp). Not seen is what torch does, its own thread pool included.
 """
 
 from __future__ import annotations

@@ -129,9 +129,8 @@ def run(options: argparse.Namespace) -> int:
     if source.name in ("", ".."):
         source = source.resolve()
     output = options.output or source.with_name(f"{source.stem if options.weights else source.name}_scores")
-    begun = os.path.isdir(
-        output / PARTIAL
-    )  # so results that are there are of this run, which was stopped as it wrote them
+    # Then results that are there are of this run, which was stopped as it wrote them.
+    begun = os.path.isdir(output / PARTIAL)
     if not (options.overwrite or begun) and any(os.path.exists(output / name) for name in FILES):
         raise UsageError(f"{output} holds results already: give --overwrite to replace them, or another -o")
     split_name = options.split or DEFAULT_SPLITS.get(options.dataset)

@@ -7,7 +7,7 @@ import argparse
 from ..info import table
 from ..predictor import SIZE
 from ..weights import Origin, read_weights
-from .shared import Commands, add_debug, add_size, add_variant, variant
+from .shared import NO_WEIGHTS, Commands, add_debug, add_size, add_variant, variant
 
 
 def add(commands: Commands) -> None:
@@ -31,7 +31,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`tased info`: prints the table of a variant."""
-    origin = Origin() if options.weights is None else read_weights(options.weights).origin
+    origin = Origin() if options.weights in (None, NO_WEIGHTS) else read_weights(options.weights).origin
     for line in table(variant(options), options.size or origin.size or SIZE):
         print(line)
     if origin.about is not None:

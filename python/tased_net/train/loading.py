@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
-import multiprocessing
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 import torch
@@ -101,6 +100,23 @@ def validation_batches(
     return _loader(clips, numbers[rank::processes], workers, pin)
 
 
+@contextmanager
+def taken(batches: DataLoader[Batch]) -> Iterator[Iterator[Batch]]:
+    """The batches one after the other, and an end to the workers that read them, whoever else holds the iterator.
+
+    A traceback may. Python would then send them SIGTERM as it ends, which they do not hear, and wait for them.
+    """
+    iterator = iter(batches)
+    try:
+        yield iterator
+    finally:
+        workers = getattr(iterator, "_workers", [])  # there is no public way to them, nor to their end
+        if workers:
+            iterator._shutdown_workers()  # type: ignore[attr-defined]
+        for worker in workers:
+            worker.kill()  # one that hangs
+
+
 def _loader(
     clips: Dataset[Loaded], keys: Sampler[list[Key]] | list[list[int]], workers: int, pin: bool
 ) -> DataLoader[Batch]:
@@ -134,13 +150,3 @@ def _leave_signals_to_the_parent(worker: int) -> None:
     which it needs its workers. They end when it tells them, or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-@atexit.register
-def _end_workers() -> None:
-    """Ends workers whose batches nobody has taken to the end: at exit, Python waits for them, and they do not hear its SIGTERM."""
-    workers = [process for process in multiprocessing.active_children() if process.daemon]
-    if workers:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # PyTorch's would tell of a worker that was killed
-    for process in workers:
-        process.kill()

@@ -27,7 +27,16 @@ from .datasets import open_splits
 from .draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
 from .folder import COLUMNS, OwnError, Row, RunFolder, State, TrainingError
 from .interrupts import Interrupt, interrupts
-from .loading import ATTEMPTS, Batch, StepKeys, TrainingClips, ValidationClips, training_batches, validation_batches
+from .loading import (
+    ATTEMPTS,
+    Batch,
+    StepKeys,
+    TrainingClips,
+    ValidationClips,
+    taken,
+    training_batches,
+    validation_batches,
+)
 from .optimise import MovingAverage, Rates, optimiser_of
 from .pictures import draw_losses, draw_scenes
 from .processes import Processes, distributed, joined, local_device
@@ -282,9 +291,10 @@ class Trainer:
         recipe, processes, pin = self.recipe, self.processes, self.device.type == "cuda"
         steps = range(self.step + 1, recipe.steps + 1)
         keys = StepKeys(steps, recipe.batch, recipe.accumulate, processes.rank, processes.count)
-        batches = iter(training_batches(self.clips, keys, recipe.workers, pin))
-        going = self.pending is None or self._finish(self.pending)
-        with tqdm(total=recipe.steps, initial=self.step, unit="step", disable=not self.progress) as bar:
+        read = training_batches(self.clips, keys, recipe.workers, pin)
+        bar = tqdm(total=recipe.steps, initial=self.step, unit="step", disable=not self.progress)
+        with taken(read) as batches, bar:
+            going = self.pending is None or self._finish(self.pending)
             while going and self.step < recipe.steps:
                 row = self._step(batches)
                 bar.set_postfix_str(f"loss {row['loss']:.4f}, {row['images_per_second']:.1f} images/s", refresh=False)

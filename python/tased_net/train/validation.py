@@ -14,7 +14,7 @@ from tqdm import tqdm
 from ..losses import Loss, correlation, kl_divergence, scanpath, similarity
 from ..tased import TASEDNet
 from .folder import TrainingError
-from .loading import Batch
+from .loading import Batch, taken
 from .pictures import Scene
 from .processes import Processes
 
@@ -59,16 +59,17 @@ def validate(
     shown = {mine[(2 * scene + 1) * len(mine) // (2 * SCENES)] for scene in range(SCENES if mine else 0)}
     scenes: list[Scene] = []
     skipped: list[str] = []
-    for batch in tqdm(batches, "validation", leave=False, unit="batch", disable=not progress):
-        if stop():
-            break
-        skipped += batch.skipped
-        if not batch.numbers:
-            continue
-        saliency = forward(net, batch.clips.to(device, non_blocking=True))
-        table[batch.numbers, :-1] = _scores(saliency, batch, loss).cpu()
-        table[batch.numbers, -1] = 1
-        scenes += [_scene(batch, saliency, place) for place, number in enumerate(batch.numbers) if number in shown]
+    with taken(batches) as read:
+        for batch in tqdm(read, "validation", len(batches), leave=False, unit="batch", disable=not progress):
+            if stop():
+                break
+            skipped += batch.skipped
+            if not batch.numbers:
+                continue
+            saliency = forward(net, batch.clips.to(device, non_blocking=True))
+            table[batch.numbers, :-1] = _scores(saliency, batch, loss).cpu()
+            table[batch.numbers, -1] = 1
+            scenes += [_scene(batch, saliency, place) for place, number in enumerate(batch.numbers) if number in shown]
     net.train(training)
     if processes.any(stop()):
         raise Stopped
@@ -82,9 +83,8 @@ def validate(
     if not len(table):
         raise TrainingError("no clip of the validation can be read")
     means = dict(zip(SCORES[1:], table[:, 1:].nanmean(0).tolist(), strict=True))
-    scores = {
-        name: value for name, value in means.items() if not math.isnan(value)
-    }  # without fixations there is no NSS
+    # Without fixations there is no NSS.
+    scores = {name: value for name, value in means.items() if not math.isnan(value)}
     return {"val_loss": table[:, 0].mean().item(), **scores}, scenes
 
 
