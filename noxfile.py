@@ -41,7 +41,7 @@ def run_tests(session: nox.Session, build: str, torch: str, *packages: str, warn
     session.chdir(next((folder / "sources").iterdir()))
     use_cuda = "0" if build == "cpu" else "1"
     session.install("--no-build-isolation", "--editable", ".[test]", *packages, env={"USE_CUDA": use_cuda})
-    session.run("python", "-m", "pytest", "-W", warnings, *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "auto", "--dist", "worksteal", "-W", warnings, *session.posargs)
 
 
 @nox.session(python=PYTHONS)

@@ -412,7 +412,7 @@ def test_a_ray_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> 
     deadline = time.monotonic() + 200
     while process.poll() is None and time.monotonic() < deadline:
         if not killed and any(out.glob("*/0003.png")):
-            killed = _kill_a_worker()
+            killed = _kill_a_worker(process.pid)
         time.sleep(0.02)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 0, message
@@ -421,10 +421,16 @@ def test_a_ray_cluster_loses_nothing_when_a_worker_is_killed(tmp_path: Path) -> 
     assert files_of(out) == files_of(tmp_path / "one")
 
 
-def _kill_a_worker() -> bool:
-    """Kills an actor at work."""
-    listing = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    actors = [int(line.split()[0]) for line in listing.splitlines() if "ray::_Actor.work" in line]
+def _kill_a_worker(command: int) -> bool:
+    """Kills an actor at work that the process `command` has brought about; others may be at work here as well."""
+    listing = subprocess.run(["ps", "-eo", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    processes = [
+        (int(pid), int(parent), name) for pid, parent, name in (line.split(None, 2) for line in listing.splitlines())
+    ]
+    ours = {command}
+    while more := {pid for pid, parent, _ in processes if parent in ours} - ours:
+        ours |= more
+    actors = [pid for pid, _, name in processes if pid in ours and name.startswith("ray::_Actor.work")]
     if actors:
         os.kill(actors[0], signal.SIGKILL)
     return bool(actors)

@@ -51,6 +51,7 @@ def test_maps_are_those_of_the_plain_window_in_float64(options: dict[str, Any]) 
 
 
 @pytest.mark.skipif(not cases.FULL, reason="takes minutes and 8 GB of memory; TASED_TEST_SCALE=full runs it")
+@pytest.mark.usefixtures("much_memory")
 def test_maps_are_those_of_the_plain_window_at_full_size() -> None:
     """32 frames of 224x384 and every channel, in float64: at the start, in the middle and at the end."""
     torch.set_num_threads(2)

@@ -119,8 +119,9 @@ def arguments(recipe: Recipe, run: Path) -> list[str]:
 
 
 def test_a_run_has_its_weights_log_pictures_and_recipe(
-    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    recipe: Recipe, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # it may be installed here
     run = tmp_path / "runs" / "first"
     assert cli.main(arguments(recipe, run)) == 0
     files = ["best.safetensors", "last.safetensors", "log.csv", "loss.png", "recipe.toml", "state.pt", "validation.png"]

@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from alone import alone
+
 ROOT = Path(__file__).resolve().parents[2]
 # Set, the tests use the build with AddressSanitizer and UBSan.
 SANITIZE = "TASED_SIMT_SANITIZE"
@@ -66,9 +68,10 @@ def build(sanitize: bool = False) -> ModuleType:
     ]
     commands = [[cmake, "-S", str(Path(__file__).parent), "-B", str(folder), *options], [cmake, "--build", str(folder)]]
     environment = {key: value for key, value in os.environ.items() if key != "LD_PRELOAD"}
-    for command in commands:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert done.returncode == 0, done.stdout + done.stderr
+    with alone(folder.name):
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            assert done.returncode == 0, done.stdout + done.stderr
     library = folder / f"simt_harness{sysconfig.get_config_var('EXT_SUFFIX')}"
     spec = importlib.util.spec_from_file_location("simt_harness", library)
     assert spec is not None

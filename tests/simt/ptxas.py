@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from alone import alone
 from simt.harness import ROOT
 
 SOURCES = [path for path in sorted((ROOT / "csrc" / "cuda").glob("*.cu")) if path.with_suffix(".cuh").exists()]
@@ -100,14 +101,15 @@ def compile_source(source: Path, architecture: int) -> Compiled:
     report = cubin.with_suffix(".txt")
     headers = ROOT / "csrc"
     newest = max(path.stat().st_mtime for path in (*headers.glob("*.h"), *headers.glob("cuda/*")))
-    if not (report.exists() and report.stat().st_mtime > newest):
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        command = [str(NVCC), "-std=c++17", "-O3", f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v"]
-        command += ["--Werror", "all-warnings", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
-        command += ["-I", str(headers), "-isystem", str(Path(torch.__path__[0]) / "include")]
-        done = subprocess.run([*command, "-o", cubin, source], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        report.write_text(done.stderr)
+    with alone(cubin.name):
+        if not (report.exists() and report.stat().st_mtime > newest):
+            FOLDER.mkdir(parents=True, exist_ok=True)
+            command = [str(NVCC), "-std=c++17", "-O3", f"-arch=sm_{architecture}", "-cubin", "-Xptxas", "-v"]
+            command += ["--Werror", "all-warnings", "-DUSE_CUDA", "-DTORCH_TARGET_VERSION=0x020a000000000000"]
+            command += ["-I", str(headers), "-isystem", str(Path(torch.__path__[0]) / "include")]
+            done = subprocess.run([*command, "-o", cubin, source], capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            report.write_text(done.stderr)
     return Compiled(cubin, report.read_text())
 
 
