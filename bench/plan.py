@@ -10,7 +10,11 @@ from .works import AUX_SITES, DENSE, DTYPES, OPERATIONS, POOL_SITES, VIEWS, Row,
 
 
 def rows(device: str = "cpu", threads: Sequence[int] = (1, 2)) -> list[Row]:
-    """Everything, in the order of the table: the cost of calls, TASED-Net's maps, then small, odd, viewed and huge ones."""
+    """Everything, in the order of the table: the cost of calls, TASED-Net's maps, then small, odd, viewed and huge ones.
+
+    On a GPU threads do not matter, and all rows say one.
+    """
+    threads = threads if device == "cpu" else (1,)
     most = max(threads)
     others = (
         *_other("small", DENSE, ("inference", "backward"), most),
@@ -30,7 +34,6 @@ def _calls() -> Iterator[Row]:
 def _at_sites(device: str, threads: Sequence[int]) -> Iterator[Row]:
     """Every operation on every map of its own, layout, dtype and number of threads; on a GPU also eight clips at once."""
     batches = (1,) if device == "cpu" else (1, 8)
-    threads = threads if device == "cpu" else (1,)
     for batch, name in itertools.product(batches, OPERATIONS):
         for site in POOL_SITES if name == "max_pool3d" else AUX_SITES:
             for dtype, layout, count in itertools.product(DTYPES, DENSE, threads):
