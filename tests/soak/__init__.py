@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-LEAST = 12  # samples from which growth can be told: a quarter is for warming up, and the ends of the rest are compared
+LEAST = 9  # samples from which growth can be told: a quarter is for warming up, and the ends of the rest are compared
 
 
 class _Mallinfo2(ctypes.Structure):

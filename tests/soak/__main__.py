@@ -11,11 +11,13 @@ something grew, 2 if the command line does not make sense, 130 for ctrl-C.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import redirect_stderr
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -113,9 +115,10 @@ def jobs(video: str, folder: Path, arguments: Sequence[str] = ()) -> Iterator[No
     """Predicts a video with the whole command, again and again."""
     formats = ["--format", "overlay", "maps", "npz", "--report", "--overwrite", "--quiet"]
     while True:
-        status = cli.main(["predict", video, "-o", str(folder), *formats, *arguments])
+        with redirect_stderr(io.StringIO()) as said:
+            status = cli.main(["predict", video, "-o", str(folder), *formats, *arguments])
         if status:
-            raise RuntimeError(f"tased predict ended with status {status}")
+            raise RuntimeError(f"tased predict ended with status {status}: {said.getvalue()}")
         yield
 
 
@@ -167,10 +170,10 @@ def row(name: str, found: dict[str, Growth]) -> str:
         cells.append(
             f"{one.before / unit:{places}} → {one.after / unit:{places}}{'  GREW' if one.too_much else ''}".rjust(23)
         )
-    return f"{name:<38}{''.join(cells)}"
+    return f"{name:<40}{''.join(cells)}"
 
 
-HEAD = f"{'':<38}" + "".join(
+HEAD = f"{'':<40}" + "".join(
     name.rjust(23) for name in ("resident, MiB", "allocated, MiB", "Python's objects", "descriptors", "threads")
 )
 
