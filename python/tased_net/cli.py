@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from . import __version__
 from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
-from .commands.shared import UsageError, say
+from .commands.shared import UsageError, reason, say, terminated_as_interrupted
+from .errors import MemoryWarning, first_line, is_out_of_memory
 from .video import VideoWarning
 from .weights import WeightsError
 
@@ -39,8 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.set_defaults(when_stopped="")
     options = parser.parse_args(arguments)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", VideoWarning)
+        with terminated_as_interrupted(), warnings.catch_warnings():
+            for kind in (VideoWarning, MemoryWarning):
+                warnings.simplefilter("always", kind)
             warnings.showwarning = lambda message, *_: say(f"warning: {message}")
             status: int = options.run(options)
             return status
@@ -52,6 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         say(f"error: {error}")
         return 2
+    except (OSError, MemoryError, RuntimeError) as error:
+        if options.debug or not (isinstance(error, OSError) or is_out_of_memory(error)):
+            raise
+        say(f"error: {reason(error) if isinstance(error, OSError) else _of_memory(error)}")
+        return 1
+
+
+def _of_memory(error: BaseException) -> str:
+    line = first_line(error)
+    return line if "out of memory" in line else f"out of memory ({line})"
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,9 +49,10 @@ def say(message: str) -> None:
     tqdm.write(f"tased: {message}", file=sys.stderr)
 
 
-def reason(error: OSError, path: object) -> str:
+def reason(error: OSError, path: object = None) -> str:
     """Which file could not be read or written, or else `path`, and why."""
-    return f"{error.filename or path}: {(error.strerror or str(error)).lower()}"
+    what, why = error.filename or path, (error.strerror or str(error)).lower()
+    return why if what is None else f"{what}: {why}"
 
 
 @contextmanager
@@ -60,6 +62,9 @@ def terminated_as_interrupted() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield
+        return
     before = signal.signal(signal.SIGTERM, stop)
     try:
         yield
