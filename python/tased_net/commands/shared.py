@@ -56,20 +56,25 @@ def reason(error: OSError, path: object = None) -> str:
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """Makes SIGTERM, as a scheduler sends it, stop the command as ctrl-C does."""
+def terminated_as_interrupted() -> Iterator[list[int]]:
+    """Makes SIGTERM, as a scheduler sends it, stop the command as ctrl-C does; gives the signals that have come."""
+    came: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        came.append(number)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
-        yield
+        yield came
         return
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background of a shell it is ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
     try:
-        yield
+        yield came
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:
