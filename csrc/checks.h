@@ -253,8 +253,10 @@ inline Tensor empty_map(const Tensor& like, const std::vector<int64_t>& shape, S
   const int32_t device_type = like.is_cpu() ? aoti_torch_device_type_cpu() : aoti_torch_device_type_cuda();
   const int32_t stable_dtype =
       static_cast<int32_t>(torch::stable::detail::to<int32_t>(torch::stable::detail::from(dtype)));
-  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(static_cast<int64_t>(dims), shape.data(), strides.data(),
-                                                  stable_dtype, device_type, like.get_device_index(), &handle));
+  // The shim keeps the reason to itself, but with arguments that have been checked there is one only.
+  const auto status = aoti_torch_empty_strided(static_cast<int64_t>(dims), shape.data(), strides.data(), stable_dtype,
+                                               device_type, like.get_device_index(), &handle);
+  check(status == TORCH_SUCCESS, "out of memory: there is no room for a map of ", step, " elements");
   return Tensor(handle);
 }
 

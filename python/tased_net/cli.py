@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from . import __version__
 from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
-from .commands.shared import UsageError, say
+from .commands.shared import UsageError, reason, say, terminated_as_interrupted
+from .errors import MemoryWarning, first_line, is_out_of_memory
 from .video import VideoWarning
 from .weights import WeightsError
 
@@ -26,6 +27,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # PyTorch takes maps from huge pages then: two windows of 32x224x384 have some
     # thousand page faults instead of 100,000 (torch 2.14.1, glibc).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    options, came = argparse.Namespace(debug=False, when_stopped=""), list[int]()
+    try:
+        with terminated_as_interrupted() as came, warnings.catch_warnings():
+            for kind in (VideoWarning, MemoryWarning):
+                warnings.simplefilter("always", kind)
+            warnings.showwarning = lambda message, *_: say(f"warning: {message}")
+            options = _parser().parse_args(arguments)
+            status: int = options.run(options)
+            return status
+    except (Exception, KeyboardInterrupt) as error:
+        if came or isinstance(error, KeyboardInterrupt):  # libraries make of ctrl-C an error of their own
+            say(f"stopped{options.when_stopped}")
+            return 130
+        if options.debug:
+            raise
+        if isinstance(error, (UsageError, WeightsError)):
+            say(f"error: {error}")
+            return 2
+        if not (isinstance(error, OSError) or is_out_of_memory(error)):
+            raise
+        say(f"error: {reason(error) if isinstance(error, OSError) else _of_memory(error)}")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tased",
         description="Video saliency with TASED-Net: where do people look?",
@@ -37,21 +63,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.add(commands)
     completion.add(parser)
     parser.set_defaults(when_stopped="")
-    options = parser.parse_args(arguments)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", VideoWarning)
-            warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-            status: int = options.run(options)
-            return status
-    except KeyboardInterrupt:
-        say(f"stopped{options.when_stopped}")
-        return 130
-    except (UsageError, WeightsError) as error:
-        if options.debug:
-            raise
-        say(f"error: {error}")
-        return 2
+    return parser
+
+
+def _of_memory(error: BaseException) -> str:
+    line = first_line(error)
+    return line if "out of memory" in line else f"out of memory ({line})"
 
 
 if __name__ == "__main__":

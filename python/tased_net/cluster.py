@@ -12,8 +12,9 @@ from typing import Any
 import ray
 import torch
 
+from .errors import MemoryWarning, first_line
 from .frames import VideoWarning
-from .jobs import Task, first_line
+from .jobs import Task
 
 RETRIES = 3  # how often a video is begun again after a worker has died
 
@@ -71,7 +72,7 @@ class _Actor:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", VideoWarning)
             outcome = self._outcome(task)
-        return outcome, [str(one.message) for one in caught if issubclass(one.category, VideoWarning)]
+        return outcome, [str(one.message) for one in caught if issubclass(one.category, (VideoWarning, MemoryWarning))]
 
     def _outcome(self, task: Task) -> Outcome:
         try:

@@ -1,13 +1,11 @@
 """Jobs of many videos that can be stopped at any moment and gone on with: what is to be done, and a log of what is.
 
 The log is a hidden file beside the results: a line of JSON with the job's settings, then one for each video that is begun and
-one when it is done. It is locked while a process works on the job, and vanishes with the job's end.
+one when it is done. It vanishes with the job's end. A lock beside it lets one process at a time work on the job.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import glob
 import hashlib
 import json
@@ -15,11 +13,13 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from .images import SUFFIXES as IMAGES
 from .images import image_files
+from .locks import Lock
 from .sources import is_pattern
 from .video import STDIN, is_url, video_name
 from .writers import WRITERS
@@ -176,7 +176,9 @@ class Job:
     Attributes
     ----------
     decided
-        As at the job's beginning.
+        As at the job's beginning, but for the size of chunks where memory has not sufficed for it.
+    chunks
+        Of each video that was begun: windows at a time by the place from which on they hold (`chunks.Chunks`).
     begun
         Videos whose results were begun by this job, now or before it was stopped, as they were then (`Task.state`).
     done
@@ -184,8 +186,10 @@ class Job:
 
     Raises
     ------
+    HeldError
+        If another process works on the job.
     JobError
-        If another process works on the job, or the log is of a job with other settings.
+        If the log is of a job with other settings.
     OSError
         If the log cannot be written.
     """
@@ -193,19 +197,28 @@ class Job:
     def __init__(
         self, path: Path, settings: Mapping[str, Any], decided: Mapping[str, Any], *, anew: bool = False
     ) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
-        self._file: IO[str] = path.open("a+", encoding="utf-8")
+        self._lock = Lock(path.with_suffix(".lock"))
         try:
-            self._lock()
+            self._open(settings, decided, anew)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, settings: Mapping[str, Any], decided: Mapping[str, Any], anew: bool) -> None:
+        """Reads what there is of the job, or begins it."""
+        self._file = self.path.open("a+b", buffering=0)
+        try:
             entries, whole = _entries(self._file)
             # Through JSON, so that what is compared has been there and back.
             begin = json.loads(json.dumps({"settings": settings, "decided": decided}))
             before = entries[0] if entries and entries[0].keys() == begin.keys() else None
             if before is not None and before["settings"] != begin["settings"] and not anew:
-                raise JobError(_differences(path, before["settings"], begin["settings"]))
+                raise JobError(_differences(self.path, before["settings"], begin["settings"]))
             going_on = before is not None and before["settings"] == begin["settings"]
             self._file.truncate(whole if going_on else 0)  # a line cut short by a power cut goes, and no other
+            self.decided: dict[str, Any] = dict((entries[0] if going_on else begin)["decided"])
+            self.chunks: dict[str, dict[int, int]] = {}
             self.begun: dict[str, str | None] = {}
             self.done: set[str] = set()
             if going_on:
@@ -213,8 +226,9 @@ class Job:
                     self._note(entry)
             else:
                 self._write(begin)
-            self.decided: dict[str, Any] = entries[0]["decided"] if going_on else begin["decided"]
         except BaseException:
+            if not os.fstat(self._file.fileno()).st_size:
+                self.remove()
             self._file.close()
             raise
 
@@ -230,6 +244,10 @@ class Job:
     def begin(self, task: Task) -> None:
         """A video's results are begun: what is there of them from now on is this job's."""
         self._write({"begun": task.source, "state": task.state()})
+
+    def change_chunk(self, task: Task, place: int, size: int) -> None:
+        """A video's windows are computed `size` at a time from a place on, and those of videos to come are as well."""
+        self._write({"chunk": size, "from": place, "of": task.source})
 
     def finish(self, task: Task) -> None:
         """A video is done, its results are there, and they would outlive a power cut."""
@@ -249,37 +267,38 @@ class Job:
         if not self.begun:
             self.remove()
         self._file.close()
+        self._lock.release()
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         if "begun" in entry:
             self.begun[entry["begun"]] = entry["state"]
             self.done.discard(entry["begun"])
+            self.chunks[entry["begun"]] = {0: self.decided["chunk"]} if "chunk" in self.decided else {}
         elif "done" in entry:
             self.done.add(entry["done"])
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise JobError(
-                    f"{self.path.parent}: another run is writing here; wait for it, or name another folder"
-                ) from None
-            if error.errno not in (errno.ENOLCK, errno.ENOTSUP):  # network file systems may have no locks
-                raise
+        elif "chunk" in entry:
+            self.chunks[entry["of"]][entry["from"]] = entry["chunk"]
+            self.decided["chunk"] = min(entry["chunk"], self.decided["chunk"])
 
     def _write(self, entry: Mapping[str, Any]) -> None:
+        """Adds a line, or leaves the log as it was."""
+        whole = os.fstat(self._file.fileno()).st_size
+        rest = memoryview(f"{json.dumps(entry)}\n".encode())
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+            os.fsync(self._file.fileno())
+        except BaseException:
+            self._file.truncate(whole)
+            raise
         self._note(entry)
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
 
-def _entries(log: IO[str]) -> tuple[list[dict[str, Any]], int]:
+def _entries(log: FileIO) -> tuple[list[dict[str, Any]], int]:
     """The log's entries up to the first line that is damaged, and the bytes that they take."""
     log.seek(0)
     entries, whole = [], 0
-    for line in log.buffer:  # type: ignore[attr-defined]
+    for line in log.readall().splitlines(keepends=True):
         try:
             entry = json.loads(line)
         except ValueError:
@@ -325,8 +344,3 @@ def clear(task: Task, maps: bool = True) -> None:
             old = (file for file in target.glob("*.png") if maps and file.stem.isdecimal())
             for file in [*target.glob(".*.part"), *old]:
                 file.unlink(missing_ok=True)
-
-
-def first_line(error: BaseException) -> str:
-    """An error in one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .chunks import Chunks
 from .output import Writer
 from .predictor import Predictor, RawMap, step_of
 from .render import Map
@@ -61,6 +62,7 @@ def render_video(
     facts: Mapping[str, str] | None = None,
     resume: bool = False,
     tick: Callable[[int], object] = lambda count: None,
+    chunks: Chunks | None = None,
 ) -> int:
     """Predicts a video once and writes its saliency in one or several formats.
 
@@ -85,6 +87,8 @@ def render_video(
         result is that of a run which was never stopped, byte for byte.
     tick
         Called with a number of frames whenever that many more have been predicted.
+    chunks
+        As for `Predictor`: where a run is gone on with, those of the stopped one.
 
     Returns
     -------
@@ -97,6 +101,8 @@ def render_video(
         If the video cannot be read.
     ValueError
         If a format has another name, or as `Predictor`, `Style` and `open_video`.
+    MemoryError
+        As `Predictor`.
     OSError
         If a result cannot be written. Files appear whole or not at all; maps written before stay.
     """
@@ -125,7 +131,7 @@ def render_video(
 
         decoded = stack.enter_context(closing(ahead(map(prepared, video.frames(first)))))
         tick(start)
-        raw = predictor(decoded, step=step, start=start, expected=video.expected_frames, tick=tick)
+        raw = predictor(decoded, step=step, start=start, expected=video.expected_frames, tick=tick, chunks=chunks)
         stack.enter_context(closing(raw))
         if style.normalize != "video":
             return _encode(writers, ((one, style.shown(one)) for one in raw), later, start)

@@ -3,6 +3,9 @@
 A video is cut into *segments* of windows at places that depend on the network alone. Each is computed for itself, in chunks
 that begin at its beginning. So a run that begins at a segment gives the same bits as one that has gone all the way, and so do
 several devices that share the segments, if they compute alike.
+
+Where memory does not suffice for a chunk, the engine goes on at its first window with chunks of half the size, as if the segment
+began there.
 """
 
 from __future__ import annotations
@@ -11,19 +14,22 @@ import copy
 import math
 import os
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain, islice, takewhile
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from .chunks import Chunks
+from .errors import MemoryWarning, first_line, is_out_of_memory
 from .frames import RGB, network_input
 from .info import stages
 from .memory import peak_bytes, used_bytes
@@ -80,7 +86,8 @@ class Predictor:
     net
         The copy on the first device.
     chunk
-        Windows that are computed at a time; maps come in such chunks.
+        Windows that are computed at a time; maps come in such chunks. Where memory does not suffice for so many after all, it is
+        halved, with a `MemoryWarning`; the maps are the same up to rounding.
 
     Raises
     ------
@@ -144,6 +151,7 @@ class Predictor:
         start: int = 0,
         expected: int | None = None,
         tick: Callable[[int], object] = lambda count: None,
+        chunks: Chunks | None = None,
     ) -> Generator[Any]:
         """Predicts the map of every frame.
 
@@ -165,6 +173,9 @@ class Predictor:
         tick
             Called with a number of frames whenever that many more have been computed. Those of the first T-1 frames are
             computed in the other order, so that they are counted before they come.
+        chunks
+            How many windows to compute at a time from where on, `chunk` everywhere if None; it takes note of where memory did not
+            suffice. With the same sizes come the same bits.
 
         Yields
         ------
@@ -176,6 +187,8 @@ class Predictor:
         ------
         ValueError
             If a frame is not uint8 RGB, the step does not go with the network's maps, or `start` is no border.
+        MemoryError
+            If memory does not suffice for a single window; maps before it have come.
         """
         step = self._step(step)
         if start != self.border(start, step)[0]:
@@ -185,7 +198,10 @@ class Predictor:
         if live:
             return self._live(resized, step, compiled)
         windows = sliding_windows(resized, self.clip_length, self.maps, step, start // self.maps)
-        return (one for group in self._groups(windows, step == 1, compiled, tick) for one in group)
+        groups = self._groups(
+            _segments(windows, start // self.maps), chunks or Chunks({0: self.chunk}), step == 1, compiled, tick
+        )
+        return (one for group in groups for one in group.maps)
 
     def border(self, map: int, step: Fraction | int = 1) -> tuple[int, int]:
         """Where to begin in order to have a map: the last segment's border before it.
@@ -290,13 +306,18 @@ class Predictor:
                 yield _array(run([Window([held[-1 - k] for k in back], last)])[0, -1])
 
     def _groups(
-        self, windows: Iterator[Window[Tensor]], neighbours: bool, compiled: bool, tick: Callable[[int], object]
-    ) -> Iterator[list[RawMap]]:
+        self,
+        segments: Iterator[_Segment],
+        chunks: Chunks,
+        neighbours: bool,
+        compiled: bool,
+        tick: Callable[[int], object],
+    ) -> Iterator[_Group]:
         """The maps of each window."""
         if len(self._engines) == 1:
-            for segment, turned in _segments(windows):
-                groups = self._engines[0].groups(segment, self.chunk, neighbours, compiled, tick)
-                yield from reversed(list(groups)) if turned else groups
+            for segment in segments:
+                groups = self._noted(self._engines[0].groups(segment, chunks, neighbours, compiled, tick), chunks)
+                yield from reversed(list(groups)) if segment.turned else groups
             return
         # A segment is held as a whole here, its frames resized: those of T-1 + SEGMENT windows a device, and one more.
         stop, lock = threading.Event(), threading.Lock()
@@ -308,22 +329,33 @@ class Predictor:
         with ThreadPoolExecutor(len(self._engines)) as pool, ExitStack() as stack:
             stack.callback(stop.set)
             free = deque(self._engines)
-            waiting: deque[tuple[Future[list[list[RawMap]]], _Engine]] = deque()
-            for segment, turned in _segments(windows):
+            waiting: deque[tuple[Future[list[_Group]], _Engine, bool]] = deque()
+
+            def first() -> Iterator[_Group]:
+                future, engine, turned = waiting.popleft()
+                groups = list(self._noted(iter(future.result()), chunks))
+                yield from reversed(groups) if turned else groups
+                free.append(engine)
+
+            for segment in segments:
                 if not free:
-                    future, engine = waiting.popleft()
-                    yield from future.result()
-                    free.append(engine)
-                engine, held = free.popleft(), list(segment)
+                    yield from first()
+                engine, held = free.popleft(), segment._replace(windows=iter(list(segment.windows)))
 
-                def work(engine: _Engine = engine, held: Any = held, turned: bool = turned) -> list[list[RawMap]]:
-                    groups = engine.groups(iter(held), self.chunk, neighbours, compiled, counted)
-                    done = list(takewhile(lambda _: not stop.is_set(), groups))
-                    return done[::-1] if turned else done
+                def work(engine: _Engine = engine, held: _Segment = held) -> list[_Group]:
+                    groups = engine.groups(held, chunks, neighbours, compiled, counted)
+                    return list(takewhile(lambda _: not stop.is_set(), groups))
 
-                waiting.append((pool.submit(work), engine))
-            for future, _ in waiting:
-                yield from future.result()
+                waiting.append((pool.submit(work), engine, segment.turned))
+            while waiting:
+                yield from first()
+
+    def _noted(self, groups: Iterator[_Group], chunks: Chunks) -> Iterator[_Group]:
+        """The same, once note is taken of the size of their chunks."""
+        for group in groups:
+            self.chunk = min(self.chunk, group.chunk)
+            chunks.computed(group.place, group.chunk)
+            yield group
 
     def _chunk(self, limit: int | None) -> int:
         engine = self._engines[0]
@@ -380,28 +412,50 @@ class _Engine:
         return self._compiled[name]
 
     def groups(
-        self,
-        windows: Iterator[Window[Tensor]],
-        chunk: int,
-        neighbours: bool,
-        compiled: bool,
-        tick: Callable[[int], object],
-    ) -> Iterator[list[RawMap]]:
-        """The maps of each window of a segment."""
-        run = self.run(neighbours, chunk, compiled)
-        ahead: deque[tuple[list[range], Callable[[], Tensor]]] = deque()
+        self, segment: _Segment, chunks: Chunks, neighbours: bool, compiled: bool, tick: Callable[[int], object]
+    ) -> Iterator[_Group]:
+        """The maps of each window of a segment, in the order in which they are computed."""
+        windows, place, chunk = segment.windows, segment.place, 0
+        ahead: deque[tuple[_Group, list[range], Callable[[], Tensor]]] = deque()
         while True:
+            if chunk != (size := chunks.at(place)):
+                chunk, run = size, self.run(neighbours, size, compiled)
             part = list(islice(windows, chunk))
             if part:
-                ahead.append(([window.maps for window in part], self._download(run(part))))
+                download = self._computed(run, part, chunk)
+                if download is None:
+                    chunks.lower(chunk // 2)
+                    windows = chain(part, windows)
+                    continue
+                ahead.append((_Group(place, chunk, []), [window.maps for window in part], download))
+                place += len(part)
             wait = 1 if self._uploads is not None and part else 0  # a GPU has the next chunk to do meanwhile
             while len(ahead) > wait:
-                taken, download = ahead.popleft()
+                group, taken, download = ahead.popleft()
                 for numbers, maps in zip(taken, download(), strict=True):
                     tick(len(numbers))
-                    yield [_array(maps[number]) for number in numbers]
+                    yield group._replace(maps=[_array(maps[number]) for number in numbers])
             if not part:
                 return
+
+    def _computed(
+        self, run: Callable[[Sequence[Window[Tensor]]], Tensor], part: Sequence[Window[Tensor]], chunk: int
+    ) -> Callable[[], Tensor] | None:
+        """Computes the maps of a chunk: what to call for them when they are needed. None if memory suffices for fewer only."""
+        try:
+            return self._download(run(part))
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if chunk == 1:
+                raise MemoryError(
+                    f"out of memory on {self.device} with one window of {self.net.clip_length} frames at "
+                    f"{self.size[0]}x{self.size[1]}: make room, or choose a smaller size ({first_line(error)})"
+                ) from error
+        # The error is gone by now, and with its traceback what the chunk had taken.
+        message = f"out of memory on {self.device} with {chunk} windows at a time: goes on with {chunk // 2}"
+        warnings.warn(message, MemoryWarning, stacklevel=2)
+        return None
 
     def bytes_needed(self, chunk: int) -> int:
         """Bytes of the tensors that are alive at one time, at most, when windows are computed in chunks of this size."""
@@ -475,8 +529,34 @@ def step_of(rate: Fraction, fps: float | None) -> Fraction | int:
     return Fraction(rate) / (Fraction(fps).limit_denominator(1001) or Fraction(fps))
 
 
-def _segments(windows: Iterator[Window[Tensor]]) -> Iterator[tuple[Iterator[Window[Tensor]], bool]]:
-    """Windows that are computed together, in an order in which each follows the one before it; True: turned round."""
+class _Segment(NamedTuple):
+    """Windows that are computed together, in an order in which each follows the one before it.
+
+    Attributes
+    ----------
+    place
+        How many windows of the video are computed before the first one.
+    windows
+        They.
+    turned
+        Whether that is the other order than the video's.
+    """
+
+    place: int
+    windows: Iterator[Window[Tensor]]
+    turned: bool = False
+
+
+class _Group(NamedTuple):
+    """The maps of a window, with the place of its chunk's first window and the chunk's size."""
+
+    place: int
+    chunk: int
+    maps: list[RawMap]
+
+
+def _segments(windows: Iterator[Window[Tensor]], place: int) -> Iterator[_Segment]:
+    """The segments of a video from a place on."""
     early: list[Window[Tensor]] = []
     for window in windows:
         if not window.reversed:
@@ -486,9 +566,9 @@ def _segments(windows: Iterator[Window[Tensor]]) -> Iterator[tuple[Iterator[Wind
     else:
         windows = iter(())
     if early:  # they run back in time: in the other order they, too, follow each other
-        yield reversed(early), True
-    for window in windows:
-        yield chain([window], islice(windows, SEGMENT - 1)), False
+        yield _Segment(place, reversed(early), turned=True)
+    for number, window in enumerate(windows):
+        yield _Segment(place + len(early) + number * SEGMENT, chain([window], islice(windows, SEGMENT - 1)))
 
 
 def _array(saliency: Tensor) -> RawMap:

@@ -807,7 +807,7 @@ def test_what_cannot_be_written_is_one_sentence(
     (tmp_path / "file").touch()
     arguments = ["evaluate", maps, "--data", data, "--dataset", "dhf1k", "--quiet"]
     assert tased(*arguments, "-o", tmp_path / "file" / "out") == 1
-    end = "file/out/.partial: not a directory; what is done is kept\n"
+    end = "file/out: not a directory; what is done is kept\n"
     assert capsys.readouterr().err.endswith(end)
     with pytest.raises(NotADirectoryError):
         tased(*arguments, "-o", tmp_path / "file" / "out", "--debug")

@@ -218,12 +218,6 @@ def test_another_command_does_not_go_on_with_a_job(tmp_path: Path) -> None:
         assert job.begun == {}
 
 
-def test_two_runs_do_not_write_to_one_place(tmp_path: Path) -> None:
-    with Job(tmp_path / "log", {}, {}), pytest.raises(JobError, match="another run is writing here"):
-        Job(tmp_path / "log", {}, {})
-    Job(tmp_path / "log", {}, {}).__exit__()
-
-
 # ------------------------------------------------------------------------------------------------------ stopped and gone on
 
 

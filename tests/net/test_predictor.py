@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from tased_net import Predictor, TASEDNet, memory, predictor
+from tased_net.chunks import Chunks
+from tased_net.errors import MemoryWarning, is_out_of_memory
+from tased_net.predictor import PlainRun
+from tased_net.reuse import SharingRun
 from tased_net.sliding import sliding_windows
 from tased_net.video import RGB, VideoFrame, video_writer
 
@@ -378,3 +383,128 @@ def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     files = {"/proc/self/status": "VmRSS:\t 1024 kB\n", "/sys/fs/cgroup/memory.max": "3145728\n"}
     monkeypatch.setattr(memory, "_text", lambda file: files.get(file, ""))
     assert memory.used_bytes(CPU) == (2**20, 2**21)
+
+
+# ---------------------------------------------------------------------------------------------------------- lack of memory
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, refused: Callable[[int, int], bool]) -> None:
+    """Has calls of the network, by number and windows, run out of memory: every second one when all is computed."""
+    numbers = itertools.count()
+    for kind in (PlainRun, SharingRun):
+
+        def run(self: Any, windows: Any, original: Any = kind.__call__) -> torch.Tensor:
+            number = next(numbers)
+            if refused(number, len(windows)):
+                if number % 2:
+                    original(self, windows)
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+            return original(self, windows)
+
+        monkeypatch.setattr(kind, "__call__", run)
+
+
+@pytest.mark.filterwarnings("ignore::tased_net.errors.MemoryWarning")
+@pytest.mark.parametrize(("reuse", "device", "maps"), [(True, "cpu", 1), (True, ["cpu", "cpu"], 3), (False, "cpu", 3)])
+def test_where_memory_runs_out_the_same_maps_come_in_smaller_chunks(
+    reuse: bool, device: Any, maps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    frames, options = noise(61), {"precision": "float64", "reuse": reuse, "device": device}
+    expected = maps_of(small_net(maps=maps), frames, {}, chunk=1, **options)
+    for most, since in ((1, 0), (2, 2)):
+        predict = Predictor(small_net(maps=maps), size=SIZE, chunk=7, **options)
+        with monkeypatch.context() as patch:
+            refuse(patch, lambda number, windows, most=most, since=since: number >= since and windows > most)  # type: ignore[misc]
+            found = list(predict(frames))
+        np.testing.assert_allclose(np.stack(found), np.stack(expected), rtol=0, atol=1e-9)
+        assert predict.chunk == 1 if most == 1 else predict.chunk <= 3
+
+
+def test_each_smaller_chunk_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = Predictor(small_net(), size=SIZE, chunk=4)
+    refuse(monkeypatch, lambda number, windows: windows > 1)
+    with pytest.warns(MemoryWarning) as told:
+        list(predict(noise(20)))
+    assert [str(one.message) for one in told] == [
+        "out of memory on cpu with 4 windows at a time: goes on with 2",
+        "out of memory on cpu with 2 windows at a time: goes on with 1",
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::tased_net.errors.MemoryWarning")
+@pytest.mark.parametrize("device", ["cpu", ["cpu", "cpu"]])
+def test_the_sizes_of_chunks_give_the_same_bits_again(device: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also to a run that begins at a segment in their midst, and to one that runs out of memory where the first one did not."""
+    monkeypatch.setattr(predictor, "SEGMENT", 8)
+    frames, noted = noise(61), dict[int, int]()
+    predict = Predictor(small_net(width=0.125), size=SIZE, device=device, chunk=4)
+    chunks = Chunks({0: 4}, changed=noted.__setitem__)
+    with monkeypatch.context() as patch:
+        refuse(patch, lambda number, windows: (number >= 5 and windows > 2) or (number >= 15 and windows > 1))
+        whole = list(predict(frames, chunks=chunks))
+    assert {0: 4, **noted} == chunks.sizes
+    assert set(noted.values()) >= {1, 2}
+    for start, first in sorted({predict.border(number) for number in range(61)}):
+        assert same(list(predict(frames[first:], start=start, chunks=Chunks(chunks.sizes))), whole[start:])
+    with monkeypatch.context() as patch:
+        refuse(patch, lambda number, windows: number == 2 and windows > 1)
+        again = Chunks(chunks.sizes)
+        found = list(predict(frames, chunks=again))
+    assert same(list(predict(frames, chunks=Chunks(again.sizes))), found)
+
+
+def test_memory_that_does_not_suffice_for_a_window_is_an_error_after_the_maps_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    predict = Predictor(small_net(), size=SIZE, chunk=1)
+    refuse(monkeypatch, lambda number, windows: number == 12)
+    maps = predict(noise(20))
+    with pytest.raises(MemoryError, match=r"^out of memory on cpu with one window of 8 frames at 32x48: make room, or"):
+        for count, _ in enumerate(maps, 1):  # noqa: B007 as it is looked at after the loop
+            pass
+    assert count == 12
+
+
+@pytest.mark.parametrize(
+    ("error", "refused"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory."), True),
+        (
+            RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory: you tried"),
+            True,
+        ),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate(handle)"), True),
+        (RuntimeError("std::bad_alloc"), True),
+        (RuntimeError("could not create a primitive"), True),
+        (RuntimeError("shape mismatch"), False),
+        (OSError("out of memory"), False),
+    ],
+)
+def test_lack_of_memory_is_told_from_other_errors(error: Exception, refused: bool) -> None:
+    assert is_out_of_memory(error) == refused
+
+
+def test_an_error_that_is_none_of_memory_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SharingRun, "__call__", lambda *arguments: (_ for _ in ()).throw(RuntimeError("wrong")))
+    with pytest.raises(RuntimeError, match=r"^wrong$"):
+        list(Predictor(small_net(), size=SIZE, chunk=2)(noise(3)))
+
+
+@pytest.mark.cuda
+@pytest.mark.filterwarnings("ignore::tased_net.errors.MemoryWarning")
+def test_a_gpu_that_runs_out_of_memory_gives_the_same_maps() -> None:
+    net, frames = small_net(clip_length=16, width=0.5), noise(80)
+    expected = np.stack(maps_of(net, frames, size=(128, 192), precision="float64", device="cuda", chunk=1))
+    predict = Predictor(net, size=(128, 192), precision="float64", device="cuda", chunk=64)
+    needed = predict._engines[0].bytes_needed(8)
+    torch.cuda.empty_cache()
+    _, total = torch.cuda.mem_get_info()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + needed) / total)
+    try:
+        found = np.stack(list(predict(frames)))
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert 1 <= predict.chunk < 64
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)

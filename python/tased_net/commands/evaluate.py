@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from concurrent.futures import BrokenExecutor
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from .. import __version__
 from ..data import DATASETS, DataError, Split, open_dataset
 from ..evaluate import Evaluation, evaluate
+from ..locks import NAME, HeldError, Lock
 from ..metrics import SPLITS
 from ..predictions import Faults, MapFolder, NetworkMaps, plural, read_map
 from ..predictor import PRECISIONS, Predictor
@@ -144,23 +146,24 @@ def run(options: argparse.Namespace) -> int:
         predictions = _predictions(options, split)
         if predictions.faults and not options.allow_missing:
             return refused(predictions.faults, REFUSED) if first else 1
-        evaluation = evaluate(
-            split,
-            predictions,
-            seed=options.seed,
-            draw=options.draw,
-            baseline=baseline,
-            workers=_workers(split) if options.workers is None else options.workers,
-            partial=output / PARTIAL,
-            progress=not options.quiet,
-        )
-        if evaluation is None:
-            return 0
-        if evaluation.faults and not options.allow_missing:
-            return refused(evaluation.faults, REFUSED)
-        _write(output, evaluation, split, source, options)
-        shutil.rmtree(output / PARTIAL, ignore_errors=True)
-    except (DataError, ScoresError) as error:
+        with Lock(output / NAME) if first else nullcontext():
+            evaluation = evaluate(
+                split,
+                predictions,
+                seed=options.seed,
+                draw=options.draw,
+                baseline=baseline,
+                workers=_workers(split) if options.workers is None else options.workers,
+                partial=output / PARTIAL,
+                progress=not options.quiet,
+            )
+            if evaluation is None:
+                return 0
+            if evaluation.faults and not options.allow_missing:
+                return refused(evaluation.faults, REFUSED)
+            _write(output, evaluation, split, source, options)
+            shutil.rmtree(output / PARTIAL, ignore_errors=True)
+    except (DataError, ScoresError, HeldError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         if options.debug:

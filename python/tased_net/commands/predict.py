@@ -14,7 +14,10 @@ from typing import Any
 import torch
 
 from .. import __version__
-from ..jobs import Job, JobError, Task, clear, first_line, sources_in, tasks_for
+from ..chunks import Chunks
+from ..errors import first_line
+from ..jobs import Job, JobError, Task, clear, sources_in, tasks_for
+from ..locks import HeldError
 from ..predict import render_video
 from ..predictor import PRECISIONS, Predictor
 from ..render import ALPHA, COLORMAP
@@ -34,8 +37,8 @@ from .shared import (
     devices,
     network,
     number,
+    reason,
     say,
-    terminated_as_interrupted,
     weights_key,
     weights_name,
 )
@@ -198,11 +201,11 @@ def run(options: argparse.Namespace) -> int:
     name = name if ranks == 1 else name.replace(".jsonl", f"-{rank}.jsonl")
     try:
         job = Job(folder / name, settings, worker.decided(tasks), anew=options.overwrite)
-    except JobError as error:
+    except (JobError, HeldError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"-o {options.output}: cannot be written to ({error.strerror})") from error
-    with job, terminated_as_interrupted():
+    with job:
         worker.decide(job.decided)
         return _work(job, tasks, worker, options)
 
@@ -221,7 +224,8 @@ def _work(job: Job, tasks: Sequence[Task], worker: Worker, options: argparse.Nam
     done_elsewhere = _cluster(options, left, job, worker)
     for task, outcome in done_elsewhere if done_elsewhere is not None else _here(left, job, worker, options, progress):
         if isinstance(outcome, int):
-            job.finish(task)
+            outcome = _finished(task, outcome, job)
+        if isinstance(outcome, int):
             progress.finish(task.source, list(task.targets.values()), outcome)
         else:
             failures[task.source] = outcome if task.source in outcome else f"{task.source}: {outcome}"
@@ -234,6 +238,15 @@ def _work(job: Job, tasks: Sequence[Task], worker: Worker, options: argparse.Nam
     return 1 if failures else 0
 
 
+def _finished(task: Task, frames: int, job: Job) -> int | str:
+    """A video's number of frames, once it is noted that it is done, or what went wrong with that."""
+    try:
+        job.finish(task)
+    except OSError as error:
+        return reason(error, job.path)
+    return frames
+
+
 def _here(
     tasks: Iterable[Task], job: Job, worker: Worker, options: argparse.Namespace, progress: Progress
 ) -> Iterator[tuple[Task, int | str]]:
@@ -242,7 +255,8 @@ def _here(
         try:
             _begin(task, job, options.overwrite)
             progress.begin(task.source, worker.expected_frames(task))
-            yield task, worker(task, progress.tick)
+            sizes = Chunks(job.chunks[task.source], partial(job.change_chunk, task))
+            yield task, worker(task, progress.tick, sizes)
         except Exception as error:
             if options.debug:
                 raise
@@ -339,7 +353,9 @@ class Worker:
             self._lengths[task.source] = _length(task.source)
         return self._lengths[task.source]
 
-    def __call__(self, task: Task, tick: Callable[[int], object] = lambda count: None) -> int:
+    def __call__(
+        self, task: Task, tick: Callable[[int], object] = lambda count: None, chunks: Chunks | None = None
+    ) -> int:
         """Predicts a video, from where it was left; returns its number of frames."""
         clear(task, maps=False)
         return render_video(
@@ -352,6 +368,7 @@ class Worker:
             facts=self.facts,
             resume=True,
             tick=tick,
+            chunks=chunks,
         )
 
 

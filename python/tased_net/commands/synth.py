@@ -9,7 +9,7 @@ from pathlib import Path
 from ..sharing import cores
 from ..synthetic import FRAMES, MIN_SIDE, SIZE, check
 from ..synthetic.dataset import MAPS, Settings, SettingsError, SynthError, write_dataset
-from .shared import Commands, PageFormatter, UsageError, add_debug, say, terminated_as_interrupted
+from .shared import Commands, PageFormatter, UsageError, add_debug, say
 
 SPLITS = {"train": (1, 600), "val": (601, 700)}  # DHF1K's
 
@@ -78,15 +78,14 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     try:
-        with terminated_as_interrupted():
-            written = write_dataset(
-                options.output,
-                range(first, last + 1),
-                settings,
-                workers=options.workers or cores(),
-                overwrite=options.overwrite,
-                progress=not options.quiet,
-            )
+        written = write_dataset(
+            options.output,
+            range(first, last + 1),
+            settings,
+            workers=options.workers or cores(),
+            overwrite=options.overwrite,
+            progress=not options.quiet,
+        )
     except SettingsError as error:
         raise UsageError(str(error)) from error
     except SynthError as error:

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from ..locks import NAME, HeldError, Lock
 from ..sharing import prepare_worker
 from ..video import RGB, whole_file
 from . import FRAMES, SIZE, Clip, check
@@ -110,7 +111,7 @@ def write_dataset(
     Raises
     ------
     SettingsError
-        If the folder holds videos of other settings, or of another source.
+        If the folder holds videos of other settings, or of another source, or another run is writing to it.
     SynthError
         If a file cannot be written, as on a full disk. Whole videos stay.
     ValueError
@@ -118,6 +119,21 @@ def write_dataset(
     """
     root = Path(root)
     check(settings.seed, min(numbers), settings.size, settings.frames)
+    if root.exists() and not root.is_dir():
+        raise SettingsError(f"{root}: is a file, name a folder")
+    try:
+        lock = Lock(root / NAME)
+    except HeldError as error:
+        raise SettingsError(str(error)) from error
+    except OSError as error:
+        raise _unwritten(root, error) from error
+    with lock:
+        return _write_missing(root, numbers, settings, workers, overwrite, progress)
+
+
+def _write_missing(
+    root: Path, numbers: Sequence[int], settings: Settings, workers: int, overwrite: bool, progress: bool
+) -> int:
     other = _agree(root, settings, set(numbers) if overwrite else set())
     wanted = [number for number in numbers if overwrite or not _whole(root, number)]
     present = len(numbers) - len(wanted)
@@ -133,15 +149,18 @@ def write_dataset(
             for _ in videos:
                 bar.update()
     except OSError as error:
-        reason = error.strerror or str(error)
-        message = f"{root}: {reason}: whole videos stay, and the same command goes on with the rest"
-        raise SynthError(message) from error
+        raise _unwritten(root, error) from error
     except BrokenProcessPool as error:
         raise SynthError("a worker has died, perhaps for lack of memory: give fewer --workers") from error
     finally:
         for number in wanted:
             _tidy(root, number)
     return len(wanted)
+
+
+def _unwritten(root: Path, error: OSError) -> SynthError:
+    reason = error.strerror or str(error)
+    return SynthError(f"{root}: {reason}: whole videos stay, and the same command goes on with the rest")
 
 
 def write_video(root: str | os.PathLike[str], number: int, settings: Settings, stop: _Flag | None = None) -> None:
@@ -206,8 +225,6 @@ def _tidy(root: Path, number: int) -> None:
 
 def _agree(root: Path, settings: Settings, replaced: set[int]) -> bool:
     """Whether a folder holds videos of another kind; refuses it unless all of these are replaced."""
-    if root.exists() and not root.is_dir():
-        raise SettingsError(f"{root}: is a file, name a folder")
     there = {path.stem for path in (root / "video").glob("*.*") if not path.name.startswith(".")}
     if not there:
         return False

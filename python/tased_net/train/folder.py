@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..locks import NAME, HeldError, Lock
 from ..tased import TASEDNet
 from ..video import whole_file
 from ..weights import WeightsError
@@ -52,7 +53,7 @@ class RunFolder:
     Raises
     ------
     TrainingError
-        If the folder cannot be made.
+        If the folder cannot be made, or another run is writing to it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -61,10 +62,12 @@ class RunFolder:
         self.last, self.best = self.path / "last.safetensors", self.path / "best.safetensors"
         self.loss_picture, self.validation_picture = self.path / "loss.png", self.path / "validation.png"
 
-    def make(self) -> None:
-        """Makes the folder."""
+    def hold(self) -> Lock:
+        """Makes the folder if it is not there, and keeps other runs out of it."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            return Lock(self.path / NAME)
+        except HeldError as error:
+            raise TrainingError(str(error)) from error
         except OSError as error:
             raise TrainingError(f"{self.path}: cannot be made ({error.strerror}): name another folder") from error
 

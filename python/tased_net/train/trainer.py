@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from ..data import Clips
+from ..errors import is_out_of_memory
 from ..losses import Loss
 from ..recipes import PRECISIONS, Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
@@ -117,8 +118,12 @@ def train(
         trainer = Trainer(recipe, folder, state, processes, device, interrupt, tell, progress)
         stack.callback(trainer.close)
         try:
+            if processes.first:
+                stack.enter_context(folder.hold())
+                if state is None and folder.state.exists():  # of a run that has ended a moment ago
+                    raise _held_already(folder)
             return trainer.run()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             told = _told(error)
             if told is None:
                 raise
@@ -131,19 +136,19 @@ def train(
             ) from error
 
 
-def _is_of_a_worker(error: RuntimeError) -> bool:
+def _is_of_a_worker(error: Exception) -> bool:
     """Whether it tells that a process that reads clips has ended, which PyTorch does wherever the run is."""
     return "DataLoader worker (pid" in str(error)
 
 
-def _told(error: RuntimeError) -> OwnError | None:
+def _told(error: Exception) -> OwnError | None:
     """What befalls one process, in words that name the cure."""
     if _is_of_a_worker(error):
         line = str(error).splitlines()[0]
         return OwnError(
             f"a process that reads clips has ended ({line}): memory may be short; go on with --resume and fewer --workers"
         )
-    if isinstance(error, torch.OutOfMemoryError):
+    if is_out_of_memory(error):
         return OwnError("out of memory: give a smaller --batch and a larger --accumulate, or --checkpoint")
     return None
 
@@ -154,7 +159,7 @@ def _state_of(folder: RunFolder, recipe: Recipe, resume: bool) -> State | None:
     if state is None:
         return None
     if not resume:
-        raise RecipeError(f"{folder.path}: holds a run already: --resume goes on with it, -o OTHER begins another")
+        raise _held_already(folder)
     try:
         begun = Recipe(**state["recipe"])
     except (KeyError, TypeError) as error:
@@ -165,6 +170,10 @@ def _state_of(folder: RunFolder, recipe: Recipe, resume: bool) -> State | None:
             "another: leave it out, or begin another with -o OTHER"
         )
     return state
+
+
+def _held_already(folder: RunFolder) -> RecipeError:
+    return RecipeError(f"{folder.path}: holds a run already: --resume goes on with it, -o OTHER begins another")
 
 
 class Trainer:
@@ -193,11 +202,7 @@ class Trainer:
         _refuse_what_cannot_be(self.recipe, self.device, processes)
         self._open_data()
         self._build(state)
-        if processes.first:
-            folder.make()
-            folder.write_recipe(self.recipe.text())
-            folder.begin_log(self.step - (self.pending is not None))
-        self.board = _tensorboard(folder, self.step) if processes.first else None
+        self.board: Any = None
 
     # ------------------------------------------------------------------------------------------------------ before training
 
@@ -288,6 +293,10 @@ class Trainer:
 
     def run(self) -> Outcome:
         """Trains to the recipe's last step, or until ctrl-C."""
+        if self.processes.first:
+            self.folder.write_recipe(self.recipe.text())
+            self.folder.begin_log(self.step - (self.pending is not None))
+            self.board = _tensorboard(self.folder, self.step)
         recipe, processes, pin = self.recipe, self.processes, self.device.type == "cuda"
         steps = range(self.step + 1, recipe.steps + 1)
         keys = StepKeys(steps, recipe.batch, recipe.accumulate, processes.rank, processes.count)
