@@ -5,7 +5,7 @@ python scripts/draw.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -63,12 +63,13 @@ class Drawing:
         y: float,
         values: Tensor,
         cell: float,
-        kind: Callable[[int, int], str] = lambda row, column: "cell",
+        kinds: Mapping[tuple[int, int], str] | None = None,
+        others: str = "cell",
     ) -> None:
-        """The values of a plane in their cells; `kind` tells how each one looks."""
+        """The values of a plane in their cells; `kinds` tells how those at some places look."""
         for row, line in enumerate(values.tolist()):
             for column, value in enumerate(line):
-                self.box(x + column * cell, y + row * cell, cell, cell, kind(row, column))
+                self.box(x + column * cell, y + row * cell, cell, cell, (kinds or {}).get((row, column), others))
                 self.text(x + (column + 0.5) * cell, y + (row + 0.5) * cell, f"{value:g}")
 
     def window(self, x: float, y: float, cell: float, place: Sequence[int], size: int = 2, kind: str = "cool") -> None:
@@ -118,26 +119,24 @@ def pooling() -> Drawing:
     for frame in range(4):
         left = 20 + 124 * frame
         first = [place for place in places if z[0, :, place[0], place[1]].argmax() == frame]
-        drawing.grid(
-            left, 40, z[0, frame], small, lambda row, column, first=first: "cool" if (row, column) in first else "cell"
-        )  # type: ignore[misc]
+        drawing.grid(left, 40, z[0, frame], small, dict.fromkeys(first, "cool"))
         drawing.text(left + 2 * small, 40 + 4 * small + 14, f"frame {frame}", "note")
     drawing.path("M 76 166 V 206")
     drawing.text(90, 186, "P1: the maximum over time at each position", "note left")
     for left, title in ((20, "p"), (204, "s: switches"), (388, "x: the decoder's")):
         drawing.text(left + 56, 222, title, "name")
-    drawing.grid(20, 238, p, cell, lambda row, column: "cool" if (row, column) in places else "cell")
+    drawing.grid(20, 238, p, cell, dict.fromkeys(places, "cool"))
     for i in (0, 2):
         for j in (0, 2):
             drawing.window(20, 238, cell, (i, j))
     drawing.path("M 140 294 H 196")
     drawing.text(168, 280, "P2", "note")
-    drawing.grid(204, 238, switches[0, 0], 2 * cell, lambda row, column: "cool")
-    drawing.grid(388, 238, x[0, 0], 2 * cell, lambda row, column: "warm")
+    drawing.grid(204, 238, switches[0, 0], 2 * cell, others="cool")
+    drawing.grid(388, 238, x[0, 0], 2 * cell, others="warm")
     drawing.text(20, 370, "P2: the maximum's place in its window, 2 · row + column", "note left")
     drawing.path("M 260 382 V 436 H 196")
     drawing.path("M 444 358 V 456 H 196")
-    drawing.grid(76, 402, y, cell, lambda row, column: "warm" if (row, column) in places else "none")
+    drawing.grid(76, 402, y, cell, dict.fromkeys(places, "warm"), "none")
     drawing.text(48, 458, "y", "name")
     drawing.text(210, 484, "Us: each value goes to where the encoder's", "note left")
     drawing.text(210, 502, "maximum was; all else is zero.", "note left")
@@ -158,7 +157,7 @@ def windows() -> Drawing:
                 drawing.box(left + column * cell, top + row * cell, cell, cell, "outside")
     first, middle = int(switches[0, 0]), int(switches[1, 1])
     places = {(first // 3 - 1, first % 3 - 1): "warm", (1 + middle // 3, 1 + middle % 3): "cool"}
-    drawing.grid(left, top, z, cell, lambda row, column: places.get((row, column), "cell"))
+    drawing.grid(left, top, z, cell, places)
     drawing.window(left, top, cell, (-1, -1), 3, "warm")
     drawing.window(left, top, cell, (1, 1), 3, "cool")
     drawing.text(260, 22, "what they remember", "name left")
@@ -190,15 +189,15 @@ def overlap() -> Drawing:
     cell = 30
     drawing = Drawing(560, 200, "Two overlapping windows choose one position: the last one's value stays")
     drawing.text(20, 22, "p", "name left")
-    drawing.grid(20, 40, p[0, 0], cell, lambda row, column: "cool" if p[0, 0, row, column] else "cell")
+    drawing.grid(20, 40, p[0, 0], cell, {(1, 2): "cool"})
     drawing.window(20, 40, cell, (0, 0), 3, "warm")
     drawing.window(20, 40, cell, (0, 2), 3, "cool")
     drawing.text(200, 22, "s", "name left")
-    drawing.grid(200, 40 + cell, switches[0, 0], cell, lambda row, column: ("warm", "cool")[column])
+    drawing.grid(200, 40 + cell, switches[0, 0], cell, {(0, 0): "warm", (0, 1): "cool"})
     drawing.text(280, 22, "x", "name left")
-    drawing.grid(280, 40 + cell, x.detach()[0, 0], cell, lambda row, column: ("warm", "cool")[column])
+    drawing.grid(280, 40 + cell, x.detach()[0, 0], cell, {(0, 0): "warm", (0, 1): "cool"})
     drawing.text(360, 22, "y", "name left")
-    drawing.grid(360, 40, y.detach()[0, 0], cell, lambda row, column: "cool" if y[0, 0, row, column] else "none")
+    drawing.grid(360, 40, y.detach()[0, 0], cell, {(1, 2): "cool"}, "none")
     exact, stock = (", ".join(f"{value:g}" for value in values) for values in gradients)
     drawing.text(
         20, 156, "Both windows found the 9. The last one in row-major order wins, so 5 is not in y:", "note left"
