@@ -90,6 +90,20 @@ def test_sections_and_formulas_are_in_their_place(site: Path) -> None:
 
 
 @pytest.mark.skipif(PROGRAM is None, reason="no browser")
+def test_no_page_is_wider_than_a_phone(site: Path, tmp_path: Path) -> None:
+    wide = []
+    with Browser(tmp_path) as browser:
+        browser.send("Emulation.setDeviceMetricsOverride", width=375, height=800, deviceScaleFactor=1, mobile=False)
+        for page in sorted(site.glob("*.html")):
+            browser.events.clear()
+            browser.open(page)
+            width = browser.run("return document.scrollingElement.scrollWidth;")
+            if width > 375:
+                wide.append((page.name, width))
+    assert not wide
+
+
+@pytest.mark.skipif(PROGRAM is None, reason="no browser")
 def test_opened_as_a_file_it_can_be_searched(site: Path, tmp_path: Path) -> None:
     with Browser(tmp_path) as browser:
         browser.open(site / "index.html")
