@@ -11,14 +11,23 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from . import __version__
 from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
 from .commands.shared import UsageError, say
+from .texts import printable
 from .video import VideoWarning
 from .weights import WeightsError
 
 COMMANDS = (predict, train, info, convert, data, synth, evaluate, compare, pack)
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows what it refuses in a line, whatever characters are in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # PyTorch takes maps from huge pages then: two windows of 32x224x384 have some
     # thousand page faults instead of 100,000 (torch 2.14.1, glibc).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tased",
         description="Video saliency with TASED-Net: where do people look?",
         epilog="tased COMMAND --help tells all of a command.",

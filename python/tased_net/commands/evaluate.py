@@ -22,6 +22,7 @@ from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
 from ..sharing import cores
+from ..texts import printable
 from ..writing import whole_file
 from .shared import (
     Commands,
@@ -176,7 +177,7 @@ def run(options: argparse.Namespace) -> int:
         say("the same command goes on from here")
         raise
     if not options.quiet:
-        _show(evaluation, split, source.name, options)
+        _show(evaluation, split, printable(source.name), options)
         say(f"{output}: {', '.join(FILES)}")
     return 0
 

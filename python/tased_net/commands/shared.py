@@ -22,6 +22,7 @@ from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..predictor import SIZE
 from ..sizes import read_size, written
 from ..tased import TASEDNet
+from ..texts import printable
 from ..weights import ARCHITECTURE, BUNDLED, described, load_weights, read_weights
 
 DEFAULT_WEIGHTS, NO_WEIGHTS = "synthetic", "none"
@@ -45,7 +46,7 @@ class PageFormatter(argparse.HelpFormatter):
 
 def say(message: str) -> None:
     """Tells the user, above any progress bar."""
-    tqdm.write(f"tased: {message}", file=sys.stderr)
+    tqdm.write(f"tased: {printable(message)}", file=sys.stderr)
 
 
 def reason(error: OSError, path: object) -> str:
