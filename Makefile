@@ -2,6 +2,7 @@
 #   PYTHON=python3.12   the interpreter of a new environment (3.10 or newer)
 #   VENV=.venv          the environment; one that has a usable torch keeps it
 #   SANITIZE=thread     the sanitizers of `make sanitize`, instead of address,undefined and then thread
+#   FUZZ=--help           what `make fuzz` passes on
 #   BENCH=--quick       what `make bench` passes on; `make bench BENCH=--help` lists all
 #   MAX_JOBS, TORCH_CUDA_ARCH_LIST, USE_CUDA and CXX are passed on to the build
 
@@ -19,7 +20,7 @@ SUPPLY := build/supply
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/sanitizers/*.cpp tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
-.PHONY: help demo test test-all test-gpu sanitize bench lint format cuda cuda-report wheel-check sdist sbom audit clean
+.PHONY: help demo test test-all test-gpu sanitize fuzz bench lint format cuda cuda-report wheel-check sdist sbom audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -40,6 +41,9 @@ test-gpu: $(READY)  ## the tests that need a GPU
 
 sanitize: $(READY)  ## the tests of the operations under AddressSanitizer, UBSan and ThreadSanitizer
 	PYTHONPATH=tests $(BIN)/python -m sanitizers $(SANITIZE)
+
+fuzz: $(READY)  ## 10,000 damaged, absurd and random inputs (FUZZ="--cases 1000 --seed 1"); findings in build/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 bench: $(READY)  ## speed and memory against stock PyTorch, and the targets: build/bench (BENCH=--quick: two minutes)
 	$(BIN)/python -m bench.ops $(BENCH)
