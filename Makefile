@@ -20,7 +20,7 @@ SUPPLY := build/supply
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/sanitizers/*.cpp tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
-.PHONY: help demo test test-all test-gpu sanitize fuzz bench lint format cuda cuda-report wheel-check sdist sbom audit clean
+.PHONY: help demo test test-all test-gpu sanitize fuzz bench docs lint format cuda cuda-report wheel-check sdist sbom audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -47,6 +47,10 @@ fuzz: $(READY)  ## 10,000 damaged, absurd and random inputs (FUZZ="--cases 1000 
 
 bench: $(READY)  ## speed and memory against stock PyTorch, and the targets: build/bench (BENCH=--quick: two minutes)
 	$(BIN)/python -m bench.ops $(BENCH)
+
+# mkdocs-material would tell whoever builds a site what it thinks of MkDocs 2, which pyproject.toml leaves out.
+docs: $(READY)  ## the site of README and docs: build/site, to be opened as files
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 lint: $(READY)  ## ruff, mypy, clang-format; changes nothing
 	$(BIN)/ruff check

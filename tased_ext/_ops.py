@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -380,16 +379,35 @@ def _differentiable(x: Tensor) -> bool:
     )
 
 
-class _Mappable(Function):
-    """A function whose vmap rule is the operators'."""
+def _caller(function: type[Function]) -> Callable[..., Any]:
+    """What calls a function that torch.func can transform, by the vmap rule of the operators.
 
-    def __init_subclass__(cls) -> None:
-        setattr(cls, "vmap", staticmethod(partial(_vmap, cls.apply)))  # noqa: B010 (typed as a method)
-        # PyTorch asks for it in every call, and finding it out takes a third of the call.
-        setattr(cls.forward, "__signature__", inspect.signature(cls.forward))  # noqa: B010
+    For such functions PyTorch, which binds their arguments by name, takes several times as long as for one that sets
+    its context up in `forward`; so where nothing transforms, a twin of that kind is called.
+    """
+    forward, setup_context = function.forward, function.setup_context
+    setattr(function, "vmap", staticmethod(partial(_vmap, function.apply)))  # noqa: B010 (typed as a method)
+
+    def forward_with_context(ctx: Any, *inputs: Any) -> Any:
+        output = forward(*inputs)
+        setup_context(ctx, inputs, output)
+        return output
+
+    twin: Any = type(
+        function.__name__,
+        (Function,),
+        {"forward": staticmethod(forward_with_context), "backward": staticmethod(function.backward)},
+    )
+
+    def call(*inputs: Any) -> Any:
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return function.apply(*inputs)
+        return twin.apply(*inputs)
+
+    return call
 
 
-class _ScatterWindows(_Mappable):
+class _ScatterWindows(Function):
     @staticmethod
     def forward(
         x: Tensor, offsets: Tensor, frames: Tensor | None, windows: Windows, size: tuple[int, int, int]
@@ -407,7 +425,7 @@ class _ScatterWindows(_Mappable):
         return gather_windows(grad, offsets, frames, ctx.windows, False), None, None, None, None
 
 
-class _GatherWindows(_Mappable):
+class _GatherWindows(Function):
     @staticmethod
     def forward(y: Tensor, offsets: Tensor, frames: Tensor | None, windows: Windows, winners_only: bool) -> Tensor:
         return ops.gather_windows(y, offsets, frames, *windows, winners_only)
@@ -428,7 +446,7 @@ class _GatherWindows(_Mappable):
         return grad_y, None, None, None, None
 
 
-class _MaxUnpool(_Mappable):
+class _MaxUnpool(Function):
     @staticmethod
     def forward(
         x: Tensor, switches: Tensor, windows: tuple[int, ...], size: tuple[int, int], exact_grad: bool
@@ -446,7 +464,7 @@ class _MaxUnpool(_Mappable):
         return gather_windows(grad, switches, None, (1, 1, 0, *ctx.windows), ctx.exact_grad), None, None, None, None
 
 
-class _Pool(_Mappable):
+class _Pool(Function):
     """A pooling's values and, undifferentiable, its offsets and, but for volumes, frames; its derivative gathers at them."""
 
     @staticmethod
@@ -472,7 +490,7 @@ class _Pool(_Mappable):
         return grad_x, None, None, None
 
 
-class _AuxPoolUnpool(_Mappable):
+class _AuxPoolUnpool(Function):
     @staticmethod
     def forward(z_enc: Tensor, z_dec: Tensor, windows: tuple[int, ...], exact_grad: bool) -> tuple[Tensor, Tensor]:
         return ops.aux_pool_unpool(z_enc, z_dec, *windows, True)
@@ -498,18 +516,24 @@ class _AuxPoolUnpool(_Mappable):
 
 # ------------------------------------------------------------------------------------------------- differentiable calls
 
+_call_scatter_windows = _caller(_ScatterWindows)
+_call_gather_windows = _caller(_GatherWindows)
+_call_max_unpool = _caller(_MaxUnpool)
+_call_pool = _caller(_Pool)
+_call_aux_pool_unpool = _caller(_AuxPoolUnpool)
+
 
 def scatter_windows(
     x: Tensor, offsets: Tensor, frames: Tensor | None, windows: Windows, size: tuple[int, int, int]
 ) -> Tensor:
     if _differentiable(x):
-        return _ScatterWindows.apply(x, offsets, frames, windows, size)
+        return _call_scatter_windows(x, offsets, frames, windows, size)
     return ops.scatter_windows(x, offsets, frames, *windows, *size)
 
 
 def gather_windows(y: Tensor, offsets: Tensor, frames: Tensor | None, windows: Windows, winners_only: bool) -> Tensor:
     if _differentiable(y):
-        return _GatherWindows.apply(y, offsets, frames, windows, winners_only)
+        return _call_gather_windows(y, offsets, frames, windows, winners_only)
     return ops.gather_windows(y, offsets, frames, *windows, winners_only)
 
 
@@ -517,24 +541,24 @@ def max_unpool(
     x: Tensor, switches: Tensor, windows: tuple[int, ...], size: tuple[int, int], *, exact_grad: bool
 ) -> Tensor:
     if _differentiable(x):
-        return _MaxUnpool.apply(x, switches, windows, size, exact_grad)
+        return _call_max_unpool(x, switches, windows, size, exact_grad)
     return ops.max_unpool(x, switches, *windows, *size)
 
 
 def aux_max_pool(z: Tensor, windows: Windows, ceil_mode: bool) -> tuple[Tensor, Tensor]:
     if _differentiable(z):
-        return _Pool.apply(z, windows, ceil_mode, False)[:2]
+        return _call_pool(z, windows, ceil_mode, False)[:2]
     kt, st, _, *spatial = windows
     return ops.aux_max_pool(z, kt, st, *spatial, ceil_mode, False)[:2]
 
 
 def max_pool3d(x: Tensor, windows: Windows, ceil_mode: bool) -> Tensor:
     if _differentiable(x):
-        return _Pool.apply(x, windows, ceil_mode, True)[0]
+        return _call_pool(x, windows, ceil_mode, True)[0]
     return ops.max_pool3d(x, *windows, ceil_mode, False)[0]
 
 
 def aux_pool_unpool(z_enc: Tensor, z_dec: Tensor, windows: tuple[int, ...], exact_grad: bool) -> Tensor:
     if _differentiable(z_dec):
-        return _AuxPoolUnpool.apply(z_enc, z_dec, windows, exact_grad)[0]
+        return _call_aux_pool_unpool(z_enc, z_dec, windows, exact_grad)[0]
     return ops.aux_pool_unpool(z_enc, z_dec, *windows, False)[0]

@@ -9,7 +9,6 @@ sh, sw; padding ph, pw). A switch is one byte, ``row * kw + column`` inside the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -252,9 +251,9 @@ def max_pool3d(
     >>> max_pool3d(torch.arange(8.).reshape(1, 2, 2, 2), kernel_size=2).item()
     7.0
     """
-    kt, kh, kw = _triple(kernel_size, "kernel_size")
-    st, sh, sw = (kt, kh, kw) if stride is None else _triple(stride, "stride")
-    pt, ph, pw = _triple(padding, "padding")
+    kt, kh, kw = _integers(kernel_size, 3, "kernel_size")
+    st, sh, sw = (kt, kh, kw) if stride is None else _integers(stride, 3, "stride")
+    pt, ph, pw = _integers(padding, 3, "padding")
     return _ops.max_pool3d(x, (kt, st, pt, kh, kw, sh, sw, ph, pw), ceil_mode)
 
 
@@ -387,27 +386,23 @@ def _last_two(output_size: Sequence[int]) -> tuple[int, int]:
 
 def _spatial(kernel_size: IntOrPair, stride: IntOrPair | None, padding: IntOrPair) -> tuple[int, ...]:
     """kh, kw, sh, sw, ph, pw."""
-    kernel = _pair(kernel_size, "kernel_size")
-    return (*kernel, *(kernel if stride is None else _pair(stride, "stride")), *_pair(padding, "padding"))
+    kernel = _integers(kernel_size, 2, "kernel_size")
+    return (*kernel, *(kernel if stride is None else _integers(stride, 2, "stride")), *_integers(padding, 2, "padding"))
 
 
-def _temporal(temporal: IntOrPair) -> tuple[int, int]:
-    return _pair(temporal, "temporal")
-
-
-def _pair(value: IntOrPair, name: str) -> tuple[int, int]:
-    return cast("tuple[int, int]", _integers(value, 2, name))
-
-
-def _triple(value: IntOrTriple, name: str) -> tuple[int, int, int]:
-    return cast("tuple[int, int, int]", _integers(value, 3, name))
+def _temporal(temporal: IntOrPair) -> tuple[int, ...]:
+    """kt, st."""
+    return _integers(temporal, 2, "temporal")
 
 
 def _integers(value: int | Sequence[int], count: int, name: str) -> tuple[int, ...]:
     if isinstance(value, int):
         return (value,) * count
-    if not isinstance(value, Sequence) or not all(isinstance(item, int) for item in value):
+    if not isinstance(value, (tuple, Sequence)):  # a tuple is told at once, another sequence takes its time
         raise TypeError(f"{name} must be an int or {count} ints, but got {value!r}")
+    for item in value:
+        if not isinstance(item, int):
+            raise TypeError(f"{name} must be an int or {count} ints, but got {value!r}")
     if len(value) != count:
         raise ValueError(f"{name} must be an int or {count} ints, but got {len(value)}: {tuple(value)}")
     return tuple(value)

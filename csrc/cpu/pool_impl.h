@@ -21,42 +21,60 @@ void pool_tiles(const PoolGeometry& g, const PoolArgs& args) {
   const int64_t units = plan.units(g);
   const int64_t bytes = g.map_numel() * static_cast<int64_t>(sizeof(scalar_t)) / units;
   parallel_rows(units, bytes, [&](int64_t begin, int64_t end) {
-    Pool pool(g, args, plan.most());
-    const int64_t most_lanes = Pool::lanes(g, plan.most());
+    Tile most = plan.most();
+    Pool pool(g, args, most);
+    if (!by_frame) most.i = {0, Pool::rows_at_once(most)};
+    const int64_t most_lanes = Pool::shape(g, most).rows * Pool::shape(g, most).lanes;
     const int64_t slots = by_frame ? g.t.kernel + 1 : 1;
     Buffer<key_t> keys(most_lanes * slots);
     Buffer<key_t> values(carried ? most_lanes * slots : 0);
     Buffer<tag_t> tags(kTags ? most_lanes * slots : 0);
-    const auto slot = [&](int64_t k, int64_t pitch) {
-      return Lanes<key_t, tag_t>{{keys.data() + k * most_lanes, pitch},
-                                 {carried ? values.data() + k * most_lanes : nullptr, pitch},
-                                 {kTags ? tags.data() + k * most_lanes : nullptr, pitch}};
+    const auto in_slot = [&](int64_t k, const Tile& tile, int64_t plane, void* grid) {
+      const Lanes<key_t, tag_t> slot{{keys.data() + k * most_lanes, 0},
+                                     {carried ? values.data() + k * most_lanes : nullptr, 0},
+                                     {kTags ? tags.data() + k * most_lanes : nullptr, 0}};
+      return Pool::target(g, tile, plane, slot, grid);
     };
     BestOf<scalar_t, kValues, kTags> best_of;
     std::vector<Candidate<key_t, tag_t>> candidates;
-    const auto pool_unit = [&](const Tile& tile, const Range& times) {
+    const auto pool_by_frame = [&](const Tile& tile, const Range& times) {
       int32_t pooled = 0;
       for (auto t = static_cast<int32_t>(times.begin); t < times.end; ++t) {
         const int64_t plane = tile.volume * g.t.windows + t;
-        int32_t base = 0;
-        const Lanes<key_t, tag_t> result = Pool::target(g, tile, plane, slot(0, 0), args.values);
-        if (by_frame) {
-          base = (g.t.begin(t) - g.t.start(t)) * g.window_area();
-          candidates.clear();
-          for (int32_t f = g.t.begin(t); f < g.t.end(t); ++f) {
-            const Lanes<key_t, tag_t> one = slot(1 + f % g.t.kernel, result.key.pitch);
-            if (f >= pooled) pool.pool(tile, {f, f + 1}, one);
-            candidates.push_back({one, (f - g.t.start(t)) * g.window_area()});
+        candidates.clear();
+        for (int32_t f = g.t.begin(t); f < g.t.end(t); ++f) {
+          const Lanes<key_t, tag_t> one = in_slot(1 + f % g.t.kernel, tile, plane, nullptr);
+          if (f >= pooled) {
+            pool.begin();
+            pool.pool(tile, {f, f + 1}, one);
           }
-          pooled = g.t.end(t);
-          best_of(candidates, true, result, 1, Pool::lanes(g, tile));
-        } else {
-          pool.pool(tile, {g.t.begin(t), g.t.end(t)}, result);
+          candidates.push_back({one, (f - g.t.start(t)) * g.window_area()});
         }
-        pool.store(tile, result, plane, args, base);
+        pooled = g.t.end(t);
+        const Lanes<key_t, tag_t> result = in_slot(0, tile, plane, args.values);
+        const LanesShape shape = Pool::shape(g, tile);
+        best_of(candidates, true, result, shape.rows, shape.lanes);
+        pool.store(tile, result, plane, args, (g.t.begin(t) - g.t.start(t)) * g.window_area());
       }
     };
-    for (int64_t unit = begin; unit < end; ++unit) plan.at(unit, pool_unit);
+    const auto pool_folded = [&](const Tile& tile, const Range& times) {
+      for (auto t = static_cast<int32_t>(times.begin); t < times.end; ++t) {
+        const int64_t plane = tile.volume * g.t.windows + t;
+        pool.begin();
+        for_rows(tile, Pool::rows_at_once(tile), [&](const Tile& rows) {
+          const Lanes<key_t, tag_t> result = in_slot(0, rows, plane, args.values);
+          pool.pool(rows, {g.t.begin(t), g.t.end(t)}, result);
+          pool.store(rows, result, plane, args, 0);
+        });
+      }
+    };
+    for (int64_t unit = begin; unit < end; ++unit) {
+      if (by_frame) {
+        plan.at(unit, pool_by_frame);
+      } else {
+        plan.at(unit, pool_folded);
+      }
+    }
   });
 }
 
@@ -113,7 +131,8 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
     Pool pool(g, pool_args, most);
     ScatterArgs unpool_args{Meet::kLastWindow, nullptr, switches.data(), nullptr, nullptr};
     ScatterOf<scalar_t, Meet::kLastWindow> unpool(one_frame, unpool_args, {{0, 1}, {0, most_rows}});
-    const int64_t lanes = Pool::lanes(g, most);
+    most.i = {0, Pool::rows_at_once(most)};
+    const int64_t lanes = Pool::shape(g, most).rows * Pool::shape(g, most).lanes;
     Buffer<tag_t> keys(lanes);
     Buffer<tag_t> tags(lanes);
     for (int64_t unit = begin; unit < end; ++unit) {
@@ -126,9 +145,12 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
         for (int64_t run = 0; run < plan.channels.count(); ++run) {
           tile.channels = plan.channels[run];
           const Lanes<tag_t, tag_t> scratch{{keys.data(), 0}, {}, {tags.data(), 0}};
-          const Lanes<tag_t, tag_t> result = Pool::target(g, tile, 0, scratch, nullptr);
-          pool.pool(tile, {g.t.begin(t), g.t.end(t)}, result);
-          pool.store(tile, result, 0, pool_args, 0);
+          pool.begin();
+          for_rows(tile, Pool::rows_at_once(tile), [&](const Tile& rows) {
+            const Lanes<tag_t, tag_t> result = Pool::target(g, rows, 0, scratch, nullptr);
+            pool.pool(rows, {g.t.begin(t), g.t.end(t)}, result);
+            pool.store(rows, result, 0, pool_args, 0);
+          });
         }
       }
       if (args.switches) {

@@ -17,10 +17,11 @@ struct PoolPlan {
       : times(g.t.windows, by_frame ? g.t.windows : 1), rows(1, 1), columns(1, 1), channels(1, 1) {
     if (g.channels_last) {
       constexpr int64_t kRunBytes = 4096;               // of channels that lie side by side
+      constexpr int64_t kRowBytes = 2 * kTileBytes;     // of a row of windows, as wide as its part of the map
       constexpr int64_t kFramesBytes = 8 * kTileBytes;  // of the frames that are kept
       channels = Parts(g.channels, kRunBytes / element_size);
       const int64_t column_bytes = channels.largest() * element_size * g.w.stride;
-      columns = Parts(g.w.windows, kTileBytes / column_bytes);
+      columns = Parts(g.w.windows, kRowBytes / column_bytes);
       const int64_t row_bytes = column_bytes * columns.largest();
       rows = Parts(g.h.windows, by_frame ? std::max<int64_t>(kFramesBytes / row_bytes, 4) : g.h.windows);
     } else {

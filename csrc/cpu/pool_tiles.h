@@ -22,6 +22,21 @@ struct Tile {
   Range channels;
 };
 
+// Calls visit(tile) with so many rows of it at a time.
+template <class Visit>
+void for_rows(const Tile& tile, int64_t rows, const Visit& visit) {
+  Tile some = tile;
+  for (int64_t i = tile.i.begin; i < tile.i.end; i += rows) {
+    some.i = {i, std::min(i + rows, tile.i.end)};
+    visit(some);
+  }
+}
+
+struct LanesShape {
+  int64_t rows;
+  int64_t lanes;
+};
+
 // What tiles of both layouts have in common.
 template <class scalar_t, bool kValues, bool kTags>
 class TileBase {
@@ -116,18 +131,24 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     across_.reset(run_, kTags);
   }
 
-  static int64_t lanes(const PoolGeometry& geometry, const Tile& tile) { return tile.i.size() * geometry.w.windows; }
+  // What is pooled at a time: rows of windows, and what these are in lanes.
+  static int64_t rows_at_once(const Tile& tile) { return tile.i.size(); }
+  static LanesShape shape(const PoolGeometry& geometry, const Tile& tile) {
+    return {tile.i.size(), geometry.w.windows};
+  }
 
-  // Lanes of the results that are asked for lie in the grid itself.
+  // Values that are asked for go to the grid itself.
   static Lanes target(const PoolGeometry& geometry, const Tile& tile, int64_t plane, const Lanes& scratch,
                       void* values) {
     Lanes lanes = scratch.pitched(geometry.w.windows);
-    if constexpr (kValues) {
+    if (kValues && values != nullptr) {
       (kCarried ? lanes.value : lanes.key).data =
           static_cast<key_t*>(values) + plane * geometry.grid_area() + tile.i.begin * geometry.w.windows;
     }
     return lanes;
   }
+
+  void begin() {}
 
   void pool(const Tile& tile, const Range& frames, const Lanes& target) {
     const Range rows{g_.h.begin(static_cast<int32_t>(tile.i.begin)), g_.h.end(static_cast<int32_t>(tile.i.end - 1))};
@@ -303,24 +324,35 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     if (!direct_) across_.reset(g_.h.kernel * across_lanes_, kTags);
   }
 
-  static int64_t lanes(const PoolGeometry&, const Tile& tile) {
-    return tile.i.size() * tile.j.size() * tile.channels.size();
+  static int64_t rows_at_once(const Tile&) { return 1; }
+  static LanesShape shape(const PoolGeometry&, const Tile& tile) {
+    return {tile.i.size() * tile.j.size(), tile.channels.size()};
   }
 
-  static Lanes target(const PoolGeometry&, const Tile& tile, int64_t, const Lanes& scratch, void*) {
-    return scratch.pitched(tile.channels.size());
+  static Lanes target(const PoolGeometry& geometry, const Tile& tile, int64_t plane, const Lanes& scratch,
+                      void* values) {
+    Lanes lanes = scratch.pitched(tile.channels.size());
+    if (kValues && values != nullptr && in_place(geometry, tile)) {
+      const Planes planes(geometry);
+      (kCarried ? lanes.value : lanes.key) =
+          Rows<key_t>{static_cast<key_t*>(values) + place(planes, plane, tile), planes.lanes};
+    }
+    return lanes;
   }
 
+  // Of other frames, columns or channels from now on, from their first row.
+  void begin() { prepared_ = 0; }
+
+  // Rows of windows, which follow those before.
   void pool(const Tile& tile, const Range& frames, const Lanes& target) {
     const int64_t channels = tile.channels.size();
     const int64_t columns = tile.j.size();
     first_column_ = g_.w.begin(static_cast<int32_t>(tile.j.begin));
     end_column_ = g_.w.end(static_cast<int32_t>(tile.j.end - 1));
-    int32_t prepared = 0;
     for (auto i = static_cast<int32_t>(tile.i.begin); i < tile.i.end; ++i) {
       const int32_t begin = g_.h.begin(i);
       const int32_t end = g_.h.end(i);
-      for (int32_t r = std::max(prepared, begin); r < end; ++r) {
+      for (int32_t r = std::max(prepared_, begin); r < end; ++r) {
         Lanes& row = rows_[r % g_.h.kernel];
         if (direct_) {
           row = folded(tile, frames, r);
@@ -331,13 +363,15 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
           meet(tile, window_rows_, tagged_, row);
         }
       }
-      prepared = end;
+      prepared_ = end;
       window_rows_.clear();
       for (int32_t r = begin; r < end; ++r) {
         window_rows_.push_back({rows_[r % g_.h.kernel], (r - g_.h.start(i)) * g_.w.kernel});
       }
       const Lanes to = target.from((i - tile.i.begin) * columns);
-      if (direct_) {
+      if (direct_ && Base::foldless(frames)) {
+        meet_while_reading(tile, frames, i, to);
+      } else if (direct_) {
         meet(tile, window_rows_, tagged_, to);
       } else {
         best_of_(window_rows_, true, to, columns, channels);
@@ -349,24 +383,31 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     const int64_t channels = tile.channels.size();
     const int64_t columns = tile.j.size();
     const bool whole_rows = columns == g_.w.windows;
-    const int64_t rows = whole_rows ? tile.i.size() * columns : columns;
-    for (int64_t i = tile.i.begin; i < tile.i.end; ++i) {
-      const int64_t place =
-          plane * planes_.grid_plane + i * planes_.grid_row + tile.j.begin * planes_.lanes + tile.channels.begin;
-      const Lanes from = result.from((i - tile.i.begin) * columns);
-      if constexpr (kValues) {
-        pick<key_t>(kCarried ? from.value : from.key, {static_cast<key_t*>(args.values) + place, planes_.lanes}, 1,
-                    rows, channels);
+    for_rows(tile, whole_rows ? tile.i.size() : 1, [&](const Tile& some) {
+      const int64_t to = place(planes_, plane, some);
+      const int64_t rows = shape(g_, some).rows;
+      const Lanes from = result.from((some.i.begin - tile.i.begin) * columns);
+      if (kValues && !in_place(g_, tile)) {
+        pick<key_t>(kCarried ? from.value : from.key, {static_cast<key_t*>(args.values) + to, planes_.lanes}, 1, rows,
+                    channels);
       }
       if constexpr (kTags) {
-        narrow<tag_t>(from.tag, {args.offsets + place, planes_.lanes}, 0, rows, channels);
-        if (args.frames) narrow<tag_t>(from.tag, {args.frames + place, planes_.lanes}, kFrameShift, rows, channels);
+        narrow<tag_t>(from.tag, {args.offsets + to, planes_.lanes}, 0, rows, channels);
+        if (args.frames) narrow<tag_t>(from.tag, {args.frames + to, planes_.lanes}, kFrameShift, rows, channels);
       }
-      if (whole_rows) break;
-    }
+    });
   }
 
  private:
+  static int64_t place(const Planes& planes, int64_t plane, const Tile& tile) {
+    return plane * planes.grid_plane + tile.i.begin * planes.grid_row + tile.j.begin * planes.lanes +
+           tile.channels.begin;
+  }
+  // Whether the tile's columns lie in the grid as far apart as each from the next.
+  static bool in_place(const PoolGeometry& g, const Tile& tile) {
+    return tile.i.size() == 1 || tile.j.size() == g.w.windows;
+  }
+
   // The frames' maximum in the tile's columns of map row r.
   Lanes folded(const Tile& tile, const Range& frames, int32_t r) {
     const int64_t channels = tile.channels.size();
@@ -377,6 +418,25 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     const Lanes line = line_.at(r % g_.h.kernel * line_lanes_, channels);
     Base::fold_rows(frames, {row, pitch}, line, end_column_ - first_column_, channels, planes_.map_row);
     return line;
+  }
+
+  // A few columns at a time, while those of the next rows of the map come into the cache.
+  void meet_while_reading(const Tile& tile, const Range& frames, int32_t i, const Lanes& target) {
+    const int64_t stride = g_.h.stride;
+    const int64_t column_bytes = tile.channels.size() * static_cast<int64_t>(sizeof(value_t));
+    const int64_t columns = std::max<int64_t>(kReadBytes / (column_bytes * g_.w.stride), 1);
+    const value_t* next = map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane +
+                          (i * stride - g_.h.padding + g_.h.kernel) * planes_.map_row + tile.channels.begin;
+    Tile some = tile;
+    for (some.j.begin = tile.j.begin; some.j.begin < tile.j.end; some.j.begin = some.j.end) {
+      some.j.end = std::min(some.j.begin + columns, tile.j.end);
+      for (int64_t r = 0; r < stride; ++r) {
+        for (int64_t c = some.j.begin * g_.w.stride; c < some.j.end * g_.w.stride; ++c) {
+          prefetch(next + r * planes_.map_row + c * planes_.lanes, column_bytes);
+        }
+      }
+      meet(some, window_rows_, tagged_, target.from(some.j.begin - tile.j.begin));
+    }
   }
 
   // The windows' columns in some rows of the map.
@@ -394,14 +454,17 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     });
   }
 
+  static constexpr int64_t kReadBytes = 4096;
+
   const bool direct_;
   const int64_t line_lanes_;
   const int64_t across_lanes_;
   int64_t first_column_ = 0;
   int64_t end_column_ = 0;
+  int32_t prepared_ = 0;  // rows of the map before this one are
   Buffers line_;
   Buffers across_;
-  std::vector<Lanes> rows_;  // of the map, prepared
+  std::vector<Lanes> rows_;  // a ring
   Candidates window_rows_;
   Candidates candidates_;
 };

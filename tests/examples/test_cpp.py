@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -14,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 import tased_ext
+from pages.blocks import blocks
 from tased_net import TASEDNet
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "deployment.md").read_text("utf-8"), flags=re.DOTALL)
 SIZE = (3, 8, 33, 48)
 
 # Inductor of several versions of PyTorch uses what PyTorch deprecates.
@@ -54,9 +53,9 @@ def folder(network: TASEDNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "examples").symlink_to(ROOT / "examples")
     torch.save(network.state_dict(), folder / "weights.pt")
     torch.save(clips(2), folder / "clip.pt")
-    (block,) = COMMANDS
+    (block,) = blocks("docs/deployment.md", "bash")
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", block],
+        ["bash", "-euo", "pipefail", "-c", block.text],
         cwd=folder,
         env=environment(),
         capture_output=True,

@@ -1,11 +1,9 @@
-"""The migration guide: its blocks run as they stand, and its recipe continues a run that stock layers began."""
+"""What the migration guide says: its recipe continues a run that stock layers began, and its tables are true."""
 
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,10 +13,8 @@ from torch import Tensor, nn
 
 import tased_ext
 from cases import threads
+from pages.blocks import blocks, run_python
 
-GUIDE = Path(__file__).parents[2] / "docs" / "migration.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", GUIDE.read_text(encoding="utf-8"), flags=re.DOTALL)
-TITLES = [block.splitlines()[0].removeprefix("# ") for block in BLOCKS]
 OPTIMISERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
@@ -30,20 +26,6 @@ def one_thread() -> Iterator[None]:
     """The guide's setting, undone after each test: stock unpooling races with more threads."""
     with threads(1):
         yield
-
-
-def run_blocks_to(last: str) -> dict[str, Any]:
-    """The names that the guide's blocks define up to the one with this title; they follow one another."""
-    names: dict[str, Any] = {"__name__": "migration"}
-    for block in BLOCKS[: TITLES.index(last) + 1]:
-        exec(compile(block, str(GUIDE), "exec"), names)
-    return names
-
-
-@pytest.mark.parametrize("title", TITLES)
-def test_python_of_the_guide_runs(title: str) -> None:
-    torch.manual_seed(0)
-    run_blocks_to(title)
 
 
 # ----------------------------------------------------------------------------------------------------------- the recipe
@@ -66,7 +48,9 @@ def train(net: nn.Module, optimiser: torch.optim.Optimizer, seed: int) -> list[f
 @pytest.fixture(params=OPTIMISERS)
 def continued(request: pytest.FixtureRequest) -> dict[str, tuple[list[float], list[Tensor]]]:
     """Losses and weights of three runs that go on from the same stock run: stock, ours in its convention, ours exact."""
-    guide, optimiser_of = run_blocks_to(TITLES[0]), OPTIMISERS[request.param]
+    guide: dict[str, Any] = {"__name__": "migration"}
+    run_python(blocks("docs/migration.md", "python")[0], guide)
+    optimiser_of = OPTIMISERS[request.param]
     torch.manual_seed(0)
     began = guide["Before"]().double()
     optimiser = optimiser_of(began.parameters())

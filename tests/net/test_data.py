@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 import shutil
 import time
 from collections.abc import Callable
@@ -33,6 +32,7 @@ from net.layouts import (
     write_hollywood2,
     write_ucfsports,
 )
+from pages.blocks import blocks
 from tased_net import Predictor, TASEDNet, cli
 from tased_net.data import Clips, DataError, Place, Split, Video, cache, open_dataset
 from tased_net.data.clips import resized_density, resized_fixations
@@ -745,19 +745,6 @@ def test_the_command_refuses_what_is_no_dataset(tmp_path: Path, capsys: pytest.C
 
 # --------------------------------------------------------------------------------------------------------------- the docs
 
-DOCS = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
-
-
-def test_the_python_of_the_docs_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (block,) = re.findall(r"```python\n(.*?)```", DOCS, flags=re.DOTALL)
-    write_clips(tmp_path / "mine", {"park": (24, SIZE), "street": (3, SIZE), "market": (1, SIZE)})
-    (tmp_path / "mine" / "train.txt").write_text("park\nstreet\n")
-    monkeypatch.chdir(tmp_path)
-    scope: dict[str, Any] = {"__name__": "docs"}
-    exec(compile(block, "docs/data.md", "exec"), scope)
-    assert scope["name"] == "park:3"
-    assert scope["clip"].shape == (3, 8, 224, 384)
-
 
 def test_the_command_prints_what_the_docs_show(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lengths = {**dict.fromkeys(range(1, 13), 12), 601: 30, 602: 25, 701: 20}
@@ -766,4 +753,4 @@ def test_the_command_prints_what_the_docs_show(tmp_path: Path, capsys: pytest.Ca
         shutil.rmtree(tmp_path / "annotation" / f"{number:04d}" / "maps")
     shutil.rmtree(tmp_path / "annotation" / "0602" / "fixation")
     assert cli.main(["data", str(tmp_path), "--dataset", "dhf1k"]) == 0
-    assert f"```\n{capsys.readouterr().out}```" in DOCS
+    assert capsys.readouterr().out in [block.text for block in blocks("docs/data.md", "text")]

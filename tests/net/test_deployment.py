@@ -1,4 +1,4 @@
-"""The network as programs run it: compiled, exported, in lower precision, channels last; and the page that tells how."""
+"""The network as programs run it: compiled, exported, in lower precision, channels last."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default:
 
 BACKENDS = ("fused", "torch")
 LAST = torch.channels_last_3d
-PAGE = Path(__file__).parents[2] / "docs" / "deployment.md"
 
 
 @pytest.fixture(autouse=True)
@@ -301,15 +300,3 @@ def test_a_network_that_was_compiled_before_refuses_alike() -> None:
 def test_exporting_with_a_bad_clip_raises_at_once(bad: str) -> None:
     with pytest.raises((TypeError, ValueError), match=r"^clip must "):
         torch.export.export(small_net(), (BAD_CLIPS[bad],))
-
-
-# --------------------------------------------------------------------------------------------------------------- the page
-
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
-
-
-@pytest.mark.filterwarnings("default:The given buffer is not writable:UserWarning")  # torch 2.10 loads weights so
-@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.splitlines()[0].removeprefix("# "))
-def test_python_of_the_page_runs(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    exec(compile(block, str(PAGE), "exec"), {"__name__": "page"})

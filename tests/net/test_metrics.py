@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from net import plain_metrics as plain
+from pages.blocks import text_of
 from tased_net.metrics import (
     auc_judd,
     cc,
@@ -460,3 +462,9 @@ def test_a_resized_floating_point_map_may_overshoot_below_zero() -> None:
     pred[1, 1] = 1
     assert imresize(pred, (8, 8)).min() < 0
     assert math.isfinite(kl_divergence(pred, np.eye(8)))
+
+
+@pytest.mark.parametrize("name", ["nss", "cc", "sim", "auc_judd", "shuffled_auc", "kl_divergence", "information_gain"])
+def test_every_metric_has_its_section_in_the_docs(name: str) -> None:
+    sections = re.split(r"^### ", text_of("docs/evaluation.md"), flags=re.MULTILINE)
+    assert any(f"`tased_net.metrics.{name}`" in section and "$$" in section for section in sections)

@@ -7,7 +7,6 @@ import json
 import math
 import multiprocessing
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -113,14 +112,6 @@ def test_a_bystander_finds_a_place_where_the_camera_sees_nothing_above_the_horiz
     assert top > 0.4  # the horizon is at 0.21
     assert len(places) == 2
     assert all((place == top).all() for place in places)
-
-
-def test_the_python_of_the_page_runs() -> None:
-    for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL):
-        names: dict[str, Any] = {}
-        exec(compile(block, "docs/synthetic.md", "exec"), names)
-        assert names["scene"].images.shape[1:] == (112, 192, 3)
-        assert np.array_equal(names["clip"].image(40), names["scene"].images[40])
 
 
 @pytest.mark.parametrize(

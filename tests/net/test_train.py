@@ -9,7 +9,6 @@ import math
 import multiprocessing
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -1007,44 +1006,3 @@ def test_no_split_is_opened_that_is_not_used(
     monkeypatch.setattr(Scan, "open", noted)
     open_splits(replace(recipe, overfit=overfit), print, False)
     assert names == opened
-
-
-# --------------------------------------------------------------------------------------------------------------- the page
-
-
-@pytest.mark.usefixtures("no_pictures")
-def test_the_page_can_be_followed(
-    dhf1k: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    page = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    commands = [line for kind, text in blocks if kind == "" for line in text.splitlines()]
-    (recipe,) = (text for kind, text in blocks if kind == "toml")
-    (program,) = (text for kind, text in blocks if kind == "python")
-    monkeypatch.chdir(tmp_path)
-    Path("quarter.toml").write_text(recipe)
-    recipes: list[Recipe] = []
-
-    def noted(recipe: Recipe, *arguments: Any, **options: Any) -> trainer.Outcome:
-        recipes.append(recipe)
-        return trainer.Outcome(recipe.steps, None, 1.0)
-
-    with monkeypatch.context() as patch:
-        patch.setattr("tased_net.commands.train.train", noted)
-        for command in commands:
-            assert cli.main(["train", *shlex.split(command.partition(" train ")[2])]) == 0
-    assert len(recipes) == len(commands) == 8
-    assert (recipes[2].drops, recipes[2].loss, recipes[2].lr, recipes[2].momentum) == (
-        "plateau",
-        "kl+0.1*cc",
-        0.05,
-        0.9,
-    )
-    capsys.readouterr()
-    small = {**SMALL, "steps": 2}
-    monkeypatch.setattr(
-        "tased_net.recipes.load_recipe",
-        lambda name, changes: load_recipe(name, {**changes, **small, "data": str(dhf1k)}),
-    )
-    exec(compile(program, "training.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("2 ")
