@@ -258,7 +258,8 @@ def _read_tensors(path: str | os.PathLike[str]) -> WeightsFile:
     except PermissionError:
         raise
     except Exception as error:  # of many types, as a type that torch does not know
-        reason = f" ({shown(str(error))})" if isinstance(error, safetensors.SafetensorError) else ""
+        told = isinstance(error, (safetensors.SafetensorError, json.JSONDecodeError))
+        reason = f" ({shown(str(error))})" if told else ""
         raise WeightsError(f"{path}: not a safetensors file, or damaged{reason}") from error
     origin = facts.pop(ORIGIN_KEY, None) if isinstance(facts, dict) else None
     return WeightsFile(
