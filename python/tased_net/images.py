@@ -32,6 +32,7 @@ DAMAGED = (
     EOFError,
     LookupError,
     ArithmeticError,
+    AssertionError,
     struct.error,
     zlib.error,
 )

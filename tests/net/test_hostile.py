@@ -81,3 +81,13 @@ def test_messages_have_no_control_characters(tmp_path: Path, capsys: pytest.Capt
     said = capsys.readouterr().err
     assert r"a\x1b[2J\n\u202eb: no such folder" in said
     assert not set(said) & {"\x1b", "\u202e"}
+
+
+def test_an_image_of_a_palette_that_is_not_there_is_damaged(tmp_path: Path) -> None:
+    file = tmp_path / "0001.png"
+    Image.new("P", (32, 32)).save(file)
+    data = file.read_bytes()
+    start, end = data.index(b"PLTE") - 4, data.index(b"IDAT") - 4
+    file.write_bytes(data[:start] + data[end:])
+    with pytest.raises(DataError, match="damaged, or not what its name says"):
+        read_density(str(file))
