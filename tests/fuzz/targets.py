@@ -437,7 +437,10 @@ def run_command(arguments: Sequence[str]) -> None:
     if odd:
         raise Finding("no sentence", f"control characters {odd}\n{text}")
     if status in (1, 2):
-        raise Refusal((texts[1].strip().splitlines() or [""])[-1].expandtabs(1))
+        sentence = (texts[1].strip().splitlines() or [""])[-1].expandtabs(1)
+        for word in arguments:
+            sentence = sentence.replace(word, "…") if len(word) > 1000 else sentence
+        raise Refusal(sentence)
 
 
 @lru_cache
@@ -463,9 +466,11 @@ CHEAP: dict[str, list[str]] = {
     "compare": ["../in/a.csv", "../in/b.csv"],
     "pack": ["../in/maps", "--data", "../in/data", "-o", "out.zip"],
 }
-# Not what these do is to be seen here: they start processes by the thousand if told so, compile for minutes, or go elsewhere.
+# With other values these do what they are told: start processes by the thousand, compile for minutes, write elsewhere.
 COSTLY = {
     "--workers": ["0", "-1", "x", ""],
+    "--output": ["out", "out/a b", "out.zip", "out.mp4", "/dev/null", "../in/a.csv"],
+    "--width": ["0.02", "0.05", "0", "-1", "nan", "inf", "1e300", "x"],
     "--compile": ["auto", "never", "x"],
     "--cluster": ["rax", ""],
     "--videos": ["0", "2", "x"],

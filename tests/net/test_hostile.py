@@ -85,9 +85,22 @@ def test_messages_have_no_control_characters(tmp_path: Path, capsys: pytest.Capt
 
 def test_an_image_of_a_palette_that_is_not_there_is_damaged(tmp_path: Path) -> None:
     file = tmp_path / "0001.png"
-    Image.new("P", (32, 32)).save(file)
+    Image.new("P", (32, 32)).save(file, transparency=0)
     data = file.read_bytes()
-    start, end = data.index(b"PLTE") - 4, data.index(b"IDAT") - 4
+    start, end = data.index(b"PLTE") - 4, data.index(b"tRNS") - 4
     file.write_bytes(data[:start] + data[end:])
     with pytest.raises(DataError, match="damaged, or not what its name says"):
         read_density(str(file))
+
+
+@pytest.mark.parametrize("seed", ["-1", "²", "9" * 5000, str(2**63)])
+def test_a_seed_that_is_none_is_refused(seed: str, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (
+        ["compare", "a", "b"],
+        ["evaluate", "a", "--data", "b", "--dataset", "folder"],
+        ["predict", "a", "-o", "b"],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            cli.main([*command, f"--seed={seed}"])
+        assert caught.value.code == 2
+        assert "want a whole number from 0 to 2**63 - 1" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from pathlib import Path
 from ..predictions import plural
 from ..scores import LESS_IS_BETTER, LEVEL, TITLES, Difference, ScoresError, compare, read_means
 from ..texts import printable
-from .shared import Commands, UsageError, add_debug, say
+from .shared import Commands, UsageError, add_debug, say, seed
 
 
 def add(commands: Commands) -> None:
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
     add = parser.add_argument
     add("a", type=Path, metavar="A", help="a table of scores")
     add("b", type=Path, metavar="B", help="the table to compare it with")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: %(default)s)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of the bootstrap (default: %(default)s)")
     add_debug(parser)
     parser.set_defaults(run=run)
 

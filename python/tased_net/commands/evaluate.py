@@ -35,6 +35,7 @@ from .shared import (
     network,
     reason,
     say,
+    seed,
     weights_key,
 )
 
@@ -96,7 +97,7 @@ Exit status: 0 all done, 1 predictions are missing or a file cannot be read or w
         help="draw as the benchmark does, one jitter for AUC-J and "
         f"{SPLITS} splits for s-AUC, in place of their exact means",
     )
-    add("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: %(default)s)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of all that is drawn (default: %(default)s)")
     add("--baseline", type=Path, metavar="FILE", help="also score the information gain over this map, an image")
     add(
         "--allow-missing", action="store_true", help="score what is there, though predictions are missing or unreadable"

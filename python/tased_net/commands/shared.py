@@ -191,6 +191,14 @@ def size(text: str) -> tuple[int, int]:
         raise argparse.ArgumentTypeError(str(error)) from error
 
 
+def seed(text: str) -> int:
+    """The type of --seed."""
+    value = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"want a whole number from 0 to 2**63 - 1, got {text!r}")
+    return value
+
+
 def number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str], float]:
     """The type of an argument that is a number."""
 
