@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
+import torch._dynamo  # which some calls import: ctrl-C may come in the middle of that, and half of it would stay
 from hypothesis import strategies as st
 
 from tased_net import TASEDNet, cli
