@@ -25,6 +25,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,7 @@ def _work(connection: Connection, target: Target, seed: int, folder: Path) -> No
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     size = _status("VmSize") << 10
     resource.setrlimit(resource.RLIMIT_AS, (size + ADDRESSES, size + ADDRESSES))
+    resource_tracker.ensure_running()  # Python's own, which stays once anything has asked for it
     gc.collect()
     gc.freeze()
     settled, done = 0.0, 0
