@@ -4,6 +4,7 @@
 #   JOBS=2              processes that share the tests: as many as there are cores, 8 at most; 0 is none but pytest itself
 #   SANITIZE=thread     the sanitizers of `make sanitize`, instead of address,undefined and then thread
 #   MINUTES=60          how long `make soak` predicts, and `make sanitize` makes random calls
+#   FUZZ=--help         what `make fuzz` passes on
 #   BENCH=--quick       what `make bench` passes on; `make bench BENCH=--help` lists all
 #   MAX_JOBS, TORCH_CUDA_ARCH_LIST, USE_CUDA and CXX are passed on to the build
 
@@ -25,7 +26,7 @@ SUPPLY := build/supply
 CODE := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.cu csrc/*.h csrc/*/*.h csrc/*/*.cuh)
 FORMATTED := $(CODE) $(wildcard tests/sanitizers/*.cpp tests/simt/*.cpp tests/simt/*.h examples/cpp/*.cpp)
 
-.PHONY: help demo test test-all gpu test-gpu sanitize soak bench bench-gpu docs lint format cuda cuda-report wheel-check sdist sbom audit clean
+.PHONY: help demo test test-all gpu test-gpu sanitize soak fuzz bench bench-gpu docs lint format cuda cuda-report wheel-check sdist sbom audit clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 14
@@ -51,6 +52,9 @@ sanitize: $(READY)  ## the tests of the operations under AddressSanitizer, UBSan
 
 soak: $(READY)  ## 10,000 calls of each operation and an hour of prediction, which must not grow (MINUTES=60, CALLS=10000)
 	PYTHONPATH=tests $(BIN)/python -m soak $(if $(CALLS),--calls $(CALLS)) $(if $(MINUTES),--minutes $(MINUTES))
+
+fuzz: $(READY)  ## 10,000 damaged, absurd and random inputs (FUZZ="--cases 1000 --seed 1"); findings in build/fuzz
+	PYTHONPATH=tests $(BIN)/python -m fuzz $(FUZZ)
 
 bench: $(READY)  ## speed and memory against stock PyTorch, and the targets: build/bench (BENCH=--quick: two minutes)
 	$(BIN)/python -m bench.ops $(BENCH)

@@ -11,15 +11,24 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import NoReturn
 
 from . import __version__
 from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
 from .commands.shared import UsageError, reason, say, terminated_as_interrupted
 from .errors import MemoryWarning, first_line, is_out_of_memory
+from .texts import printable
 from .video import VideoWarning
 from .weights import WeightsError
 
 COMMANDS = (predict, train, info, convert, data, synth, evaluate, compare, pack)
+
+
+class Parser(argparse.ArgumentParser):
+    """Shows what it refuses in a line, whatever characters are in it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="tased",
         description="Video saliency with TASED-Net: where do people look?",
         epilog="tased COMMAND --help tells all of a command.",

@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import zlib
+import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from tqdm import tqdm
@@ -300,22 +300,29 @@ class _Scorer:
 
     def _taken_up(self, number: int, key: str) -> Record | None:
         file = self._file(number)
-        if file is None or not file.exists():
-            return None
-        try:
-            with np.load(file, allow_pickle=False) as kept:
-                words = json.loads(str(kept["words"]))
-                if words.pop("key") != key:
-                    return None
-                words["left_out"] = Counter(words["left_out"])
-                record = Record(**words, frames=kept["frames"].tolist(), values=list(kept["values"]))
-                for which in ("best", "worst"):
-                    if f"{which}_map" in kept:
-                        frame, values = int(kept[f"{which}_frame"]), kept[f"{which}_values"]
-                        record.show(Example(record.name, frame, kept[f"{which}_map"], values))
-                return record
-        except (OSError, ValueError, TypeError, KeyError, EOFError, BadZipFile, zlib.error):
-            return None  # damaged: the video is scored again
+        return None if file is None else kept_record(file, key)
+
+
+def kept_record(file: Path, key: str) -> Record | None:
+    """What a stopped run has kept of a video, or None where that is nothing, of another key, or damaged."""
+    if not file.exists():
+        return None
+    with suppress(Exception):  # damage is met with many types: the video is scored again
+        with zipfile.ZipFile(file) as archive:  # not compressed, so that no file takes more memory than it is long
+            if any(member.compress_type != zipfile.ZIP_STORED for member in archive.infolist()):
+                return None
+        with np.load(file, allow_pickle=False) as kept:
+            words = json.loads(str(kept["words"]))
+            if words.pop("key") != key:
+                return None
+            words["left_out"] = Counter(words["left_out"])
+            record = Record(**words, frames=kept["frames"].tolist(), values=list(kept["values"]))
+            for which in ("best", "worst"):
+                if f"{which}_map" in kept:
+                    frame, values = int(kept[f"{which}_frame"]), kept[f"{which}_values"]
+                    record.show(Example(record.name, frame, kept[f"{which}_map"], values))
+            return record
+    return None
 
 
 def _made(folder: str | os.PathLike[str] | None) -> Path | None:

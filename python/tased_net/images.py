@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import os
 import re
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,7 +23,21 @@ SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 RATE = Fraction(25)
 
 TURNED = (5, 6, 7, 8)  # EXIF orientations that exchange width and height
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError)  # what Pillow raises at a file that is no image, or half of one
+# What Pillow raises at a file that is no image, or half of one.
+DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    struct.error,
+    zlib.error,
+)
+# By content, whatever a file is called. Pillow knows many more, some of which it hands to other programs.
+FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 
 
 def image_files(source: str | os.PathLike[str]) -> list[Path]:
@@ -110,31 +128,48 @@ def _check_sizes(files: Sequence[Path]) -> None:
 
 def upright_size(file: Path) -> tuple[int, int]:
     """Width and height of an image as `read_image` gives it, from its header alone."""
-    with _opened(file) as image:
+    with _quietly_opened(file) as image:
         width, height = image.size
-        if width * height > MAX_PIXELS:
-            raise VideoError(f"{file}: {width}x{height} pixels are too many for a frame")
         # PNG may have it after the pixels, where Pillow would decode them all to find it.
         known = image.format != "PNG" or "exif" in image.info
         turned = known and image.getexif().get(ExifTags.Base.Orientation) in TURNED
         return (height, width) if turned else (width, height)
 
 
-def _opened(file: Path) -> Image.Image:
+@contextmanager
+def opened(file: Path) -> Iterator[Image.Image]:
+    """An image whose pixels are not decoded yet, of one of `FORMATS` and of no absurd size.
+
+    Raises
+    ------
+    VideoError
+        If its header announces too many pixels.
+    Exception
+        One of `DAMAGED`, here or while the image is used.
+    """
+    if not file.is_file():  # nothing may ever come out of a pipe
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(file))
+    try:
+        stored = Image.open(file, formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise VideoError(f"{file}: its pixels are too many for a frame") from None
+    with stored as image:
+        if image.width * image.height > MAX_PIXELS:
+            raise VideoError(f"{file}: {image.width}x{image.height} pixels are too many for a frame")
+        yield image
+
+
+@contextmanager
+def _quietly_opened(file: Path) -> Iterator[Image.Image]:
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of sizes, which are judged by `_check_sizes`, and of EXIF data that is not whole
-        try:
-            return Image.open(file)
-        except Image.DecompressionBombError:
-            raise VideoError(f"{file}: its pixels are too many for a frame") from None
+        warnings.simplefilter("ignore")  # of sizes, which are judged by `opened`, and of EXIF data that is not whole
+        with opened(file) as image:
+            yield image
 
 
 def read_image(file: Path) -> RGB:
     """An image of any mode as uint8 RGB (H, W, 3), upright, what is transparent over black; 16 bits become 8."""
-    with warnings.catch_warnings(), _opened(file) as stored:
-        warnings.simplefilter("ignore")
+    with _quietly_opened(file) as stored:
         image = ImageOps.exif_transpose(stored)
         if image.mode == "F":
             raise VideoError(f"{file}: holds floating-point values, whose range is unknown; save it with 8 or 16 bits")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
+from .texts import read_text, shown
 from .weights import (
     BUNDLED,
     WeightsError,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from .tased import TASEDNet
 
+MOST_BYTES = 2**16  # of a config
 CONFIG, WEIGHTS = "config.json", "model.safetensors"  # of a folder, as on the Hugging Face Hub
 
 
@@ -80,7 +82,7 @@ class Pretrained:
         try:
             complaints = differences(shapes(network, stated), state)
         except (ValueError, RuntimeError, OverflowError) as error:
-            raise WeightsError(f"{config or weights}: {str(error).splitlines()[0]}") from error
+            raise WeightsError(f"{config or weights}: {shown(str(error).splitlines()[0], 300)}") from error
         if complaints:
             raise WeightsError(f"{weights}: is not what it says, keys {', '.join(complaints)}")
         net = network(**stated, **options)
@@ -148,8 +150,8 @@ def _files(source: str | os.PathLike[str], hub: dict[str, Any]) -> tuple[Path | 
 
 def _read_json(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path, MOST_BYTES))
     except OSError as error:
         raise WeightsError(f"{path}: {error.strerror}") from error
-    except ValueError as error:  # not JSON, or not text
-        raise WeightsError(f"{path}: not JSON, or damaged ({error})") from error
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
+        raise WeightsError(f"{path}: not JSON, or damaged ({shown(str(error))})") from error

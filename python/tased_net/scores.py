@@ -12,11 +12,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .texts import read_text
 from .writing import whole_file
 
 TITLES = {
@@ -28,6 +28,7 @@ TITLES = {
     "kl_divergence": "KL",
     "information_gain": "IG",
 }
+MOST_BYTES = 2**26  # of a table
 LESS_IS_BETTER = ("kl_divergence",)
 
 RESAMPLES = 10_000
@@ -184,11 +185,17 @@ def read_means(path: str | os.PathLike[str]) -> Means:
         If it is no such file.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else "not a text file"
+        text = read_text(path, MOST_BYTES)
+    except (OSError, ValueError) as error:
+        reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
         raise ScoresError(f"{path}: {reason}") from error
-    reader = csv.DictReader(io.StringIO(text))
+    try:
+        return _read_means(path, csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise ScoresError(f"{path}: not a table of scores ({error})") from error
+
+
+def _read_means(path: str | os.PathLike[str], reader: csv.DictReader[str]) -> Means:
     metrics = tuple(name for name in reader.fieldnames or () if name in TITLES)
     if "video" not in (reader.fieldnames or ()) or not metrics:
         raise ScoresError(f"{path}: not a table of scores, which has a column video and columns such as nss")

@@ -44,7 +44,7 @@ class Sound:
         self._packets: Iterator[tuple[Fraction, av.Packet[Any]]] = iter(())
         self._next: tuple[Fraction, av.Packet[Any]] | None = None
         self._damaged = False
-        self._input = av.open(source, timeout=TIMEOUT)
+        self._input = av.open(source, timeout=TIMEOUT, metadata_errors="replace")
         stream = self._input.streams.best("audio")
         if isinstance(stream, av.AudioStream):
             copied = stream.codec_context.codec.canonical_name in COPIED

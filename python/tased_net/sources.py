@@ -29,7 +29,8 @@ def video_name(source: str | os.PathLike[str]) -> str:
     if is_url(source):
         address = urlsplit(os.fspath(source))
         path = Path(unquote(address.path))
-        return re.sub(r"[^\w .()+-]", "_", path.stem or address.hostname or address.scheme)
+        name = re.sub(r"[^\w .()+-]", "_", path.stem or address.hostname or address.scheme)
+        return "_" if name in (".", "..") else name  # which are folders of their own
     path = Path(source)
     if path.is_dir():
         return path.resolve().name

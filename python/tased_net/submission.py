@@ -12,13 +12,17 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
+from pathlib import Path
 
 from PIL import Image
 from tqdm import tqdm
 
 from .data import DataError, Split, Video
+from .frames import VideoError
+from .images import DAMAGED, opened
 from .metrics import imresize
 from .predictions import Faults, MapFolder, read_map
+from .texts import printable
 from .writing import whole_file
 
 SIZE = (360, 640)  # height and width
@@ -47,18 +51,21 @@ def check(split: Split, maps: MapFolder, *, resize: bool, progress: bool = False
     faults = deepcopy(maps.faults)
     paths = [path for video in split.videos for _, path in maps.maps(video)]
     with ThreadPoolExecutor() as threads:
-        found = threads.map(lambda path: _fault(path, resize=resize), paths)
+        found = threads.map(lambda path: map_fault(path, resize=resize), paths)
         shown = tqdm(found, "maps checked", len(paths), unit="frame", leave=False, disable=not progress)
         faults.unreadable += [line for line in shown if line]
     return faults
 
 
-def _fault(path: str, *, resize: bool) -> str | None:
+def map_fault(path: str, *, resize: bool) -> str | None:
+    """What keeps a map from being submitted, or None: damage, and without `resize` another size or kind than is wanted."""
     try:
-        with Image.open(path) as image:
+        with opened(Path(path)) as image:
             height, width, mode = image.height, image.width, image.mode
             image.verify()
-    except (OSError, SyntaxError, ValueError):
+    except VideoError as error:
+        return str(error)
+    except DAMAGED:
         return f"{path}: damaged, or no image"
     if not resize and (height, width) != SIZE:
         return f"{path}: is {width}x{height}, the benchmark wants {SIZE[1]}x{SIZE[0]} (--resize)"
@@ -106,7 +113,7 @@ def pack(
     with (
         whole_file(target) as beside,
         zipfile.ZipFile(beside, "w", zipfile.ZIP_STORED) as archive,  # PNG is compressed already
-        tqdm(total=total, unit="frame", desc=os.path.basename(target), disable=not progress) as bar,
+        tqdm(total=total, unit="frame", desc=printable(os.path.basename(target)), disable=not progress) as bar,
     ):
         for video in split.videos:
             for index, content in _contents(video, maps, resize):
@@ -120,7 +127,7 @@ def pack(
 
 def _contents(video: Video, maps: MapFolder, resize: bool) -> Iterator[tuple[int, bytes]]:
     for index, path in maps.maps(video):
-        if not resize or _fault(path, resize=False) is None:
+        if not resize or map_fault(path, resize=False) is None:
             try:
                 with open(path, "rb") as file:
                     yield index, file.read()

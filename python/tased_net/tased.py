@@ -22,12 +22,13 @@ from .init import initialise
 from .pretrained import Pretrained
 from .s3d import s3d_stages
 from .sizes import MIN_SIDE
+from .texts import shown_value
 from .weights import Origin
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MAX_WIDTH = 64  # no machine has memory for more
+MAX_CLIP_LENGTH, MAX_WIDTH = 2**14, 64  # no machine has memory for more
 
 
 class TASEDNet(Pretrained, nn.Module):
@@ -293,6 +294,8 @@ def _check_options(
 ) -> None:
     if clip_length != 4 and (clip_length < 8 or clip_length % 8):
         raise ValueError(f"clip_length must be 4 or a multiple of 8, got {clip_length}")
+    if clip_length > MAX_CLIP_LENGTH:
+        raise ValueError(f"clip_length must be at most {MAX_CLIP_LENGTH}, got {clip_length}")
     for name, value, known in (
         ("aggregation", aggregation, AGGREGATIONS),
         ("upsampling", upsampling, UPSAMPLINGS),
@@ -300,7 +303,7 @@ def _check_options(
         ("decoder", decoder, ("tased", *DECODERS)),
     ):
         if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(map(repr, known))}, got {shown_value(value)}")
     for name, own in (("upsampling", upsampling == "unpool"), ("denser", not denser)):
         if decoder != "tased" and not own:
             raise ValueError(f"{name} is a choice of decoder='tased': leave it out with decoder={decoder!r}")

@@ -11,7 +11,6 @@ import itertools
 import json
 import math
 import os
-import pickle
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +21,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from .checkpoints import CheckpointError, load_checkpoint
 from .decoders import DECODERS
 from .fusion import unfold
 from .heads import AGGREGATIONS, UPSAMPLINGS
 from .s3d import GRAIN
 from .sizes import read_size, written
+from .texts import shown, shown_value
 from .writing import whole_file
 
 if TYPE_CHECKING:
@@ -51,6 +52,9 @@ ARCHITECTURE = {
 # Of the JSON of these options in a safetensors file, and of an `Origin` under its own name. One key, since the order in which
 # several are written is a matter of chance.
 METADATA_KEY, ORIGIN_KEY = "tased_net", "origin"
+
+# What tensors of a weights file may be of.
+DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.int32))
 
 # Weights that come with the package, by the names that stand for a file.
 BUNDLED = {"synthetic": Path(__file__).with_name("synthetic.safetensors")}
@@ -145,6 +149,11 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if any(key.startswith("base.") for key in state):
         state = _encoder_from_s3d(state)
+    odd = [key for key, value in state.items() if value.dtype not in DTYPES]
+    if odd:
+        raise WeightsError(
+            f"{path}: holds {state[odd[0]].dtype}, which no weights are, in {len(odd)} tensors ({_shortened(odd)})"
+        )
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise WeightsError(f"{path}: holds NaN or infinity in {len(broken)} tensors ({_shortened(broken)})")
@@ -203,17 +212,17 @@ def checked_options(options: object, where: str) -> Options:
     for name, value in options.items():
         kind = ARCHITECTURE.get(name)
         if kind is None:
-            raise WeightsError(f"{where}: {name!r} is no option of TASEDNet")
+            raise WeightsError(f"{where}: {shown_value(name)} is no option of TASEDNet")
         allowed = (int, float) if kind is float else (kind,)
         if not isinstance(value, allowed) or (isinstance(value, bool) and kind is not bool):
-            raise WeightsError(f"{where}: {name} must be of type {kind.__name__}, got {value!r}")
+            raise WeightsError(f"{where}: {name} must be of type {kind.__name__}, got {shown_value(value)}")
     return dict(options)
 
 
 def _checked_origin(facts: object, where: str) -> Origin:
     """An origin from a file; texts may end up on a terminal."""
     if not isinstance(facts, dict) or facts.keys() - {"size", "about"}:
-        raise WeightsError(f"{where}: what it states of its origin must be a size and a text, got {facts!r}")
+        raise WeightsError(f"{where}: what it states of its origin must be a size and a text, got {shown_value(facts)}")
     size, about = facts.get("size"), facts.get("about")
     if about is not None and not (isinstance(about, str) and len(about) <= MAX_ABOUT and about.isprintable()):
         raise WeightsError(f"{where}: what it says about its origin is no line of at most {MAX_ABOUT} characters")
@@ -235,35 +244,40 @@ def _read(path: str | os.PathLike[str]) -> WeightsFile:
     if not os.path.isfile(path):
         raise WeightsError(f"{path}: no such file")
     try:
-        if os.fspath(path).endswith(".safetensors"):
-            with safetensors.safe_open(path, "pt") as file:
-                stated = (file.metadata() or {}).get(METADATA_KEY)
-            facts = None if stated is None else json.loads(stated)
-            origin = facts.pop(ORIGIN_KEY, None) if isinstance(facts, dict) else None
-            return WeightsFile(
-                safetensors.torch.load_file(path),
-                None if facts is None else checked_options(facts, os.fspath(path)),
-                Origin() if origin is None else _checked_origin(origin, os.fspath(path)),
-            )
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except WeightsError:
-        raise
+        return _read_tensors(path) if os.fspath(path).endswith(".safetensors") else _read_pickle(path)
     except PermissionError:
         raise WeightsError(f"{path}: no permission to read it") from None
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
-            raise WeightsError(
-                f"{path}: holds more than tensors, and reading it could run code; export its state_dict and load that"
-            ) from error
-        raise WeightsError(f"{path}: not a PyTorch weights file, or damaged") from error
-    except (safetensors.SafetensorError, json.JSONDecodeError) as error:
-        raise WeightsError(f"{path}: not a safetensors file, or damaged ({error})") from error
-    except (
-        Exception
-    ) as error:  # torch.load meets damage with many types: RuntimeError, EOFError, KeyError, UnicodeDecodeError …
-        raise WeightsError(f"{path}: not a PyTorch weights file, or damaged") from error
+
+
+def _read_tensors(path: str | os.PathLike[str]) -> WeightsFile:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            stated = (file.metadata() or {}).get(METADATA_KEY)
+        facts = None if stated is None else json.loads(stated)
+        state = safetensors.torch.load_file(path)
+    except PermissionError:
+        raise
+    except Exception as error:  # of many types, as a type that torch does not know
+        told = isinstance(error, (safetensors.SafetensorError, json.JSONDecodeError))
+        reason = f" ({shown(str(error))})" if told else ""
+        raise WeightsError(f"{path}: not a safetensors file, or damaged{reason}") from error
+    origin = facts.pop(ORIGIN_KEY, None) if isinstance(facts, dict) else None
+    return WeightsFile(
+        state,
+        None if facts is None else checked_options(facts, os.fspath(path)),
+        Origin() if origin is None else _checked_origin(origin, os.fspath(path)),
+    )
+
+
+def _read_pickle(path: str | os.PathLike[str]) -> WeightsFile:
+    try:
+        state = load_checkpoint(path)
+    except CheckpointError as error:
+        raise WeightsError(f"{path}: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise WeightsError(f"{path}: not a state dict, which maps names to tensors")
+    if sum(value.nbytes for value in state.values()) > os.path.getsize(path):
+        raise WeightsError(f"{path}: its tensors have more values than the file holds")
     return WeightsFile(state, None, Origin())
 
 
@@ -382,6 +396,6 @@ def _check_fit(
     )
 
 
-def _shortened(names: Iterable[str], shown: int = 3) -> str:
+def _shortened(names: Iterable[str], most: int = 3) -> str:
     names = list(names)
-    return ", ".join(names[:shown]) + (", …" if len(names) > shown else "")
+    return ", ".join(map(shown, names[:most])) + (", …" if len(names) > most else "")

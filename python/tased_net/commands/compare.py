@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..predictions import plural
 from ..scores import LESS_IS_BETTER, LEVEL, TITLES, Difference, ScoresError, compare, read_means
-from .shared import Commands, UsageError, add_debug, say
+from ..texts import printable
+from .shared import Commands, UsageError, add_debug, say, seed
 
 
 def add(commands: Commands) -> None:
@@ -23,7 +24,7 @@ def add(commands: Commands) -> None:
     add = parser.add_argument
     add("a", type=Path, metavar="A", help="a table of scores")
     add("b", type=Path, metavar="B", help="the table to compare it with")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the bootstrap (default: %(default)s)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of the bootstrap (default: %(default)s)")
     add_debug(parser)
     parser.set_defaults(run=run)
 
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
     if unequal:
         example = f"such as {unequal[0]} of {a.frames[unequal[0]]} in A and {b.frames[unequal[0]]} in B"
         say(f"warning: {len(unequal)} video{plural(len(unequal))} scored on another number of frames, {example}")
-    print(f"A is {options.a}\nB is {options.b}\n")
+    print(f"A is {printable(str(options.a))}\nB is {printable(str(options.b))}\n")
     print(f"{'':8}{'A':>9}{'B':>9}{'A - B':>9}   {f'{100 * LEVEL:.0f} % interval':<19}A better on")
     for one in differences:
         better = f"{one.better[0]} of {one.better[1]} videos"

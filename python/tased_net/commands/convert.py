@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from ..tased import TASEDNet
+from ..texts import printable
 from ..weights import (
     Origin,
     WeightsError,
@@ -58,12 +59,15 @@ def run(options: argparse.Namespace) -> int:
     found = stated or variant_of(TASEDNet, state)
     if found is None:
         raise WeightsError(f"{source}: fits no variant of TASEDNet")
-    net = TASEDNet(**{**found, **given(options)})
+    try:
+        net = TASEDNet(**{**found, **given(options)})
+    except ValueError as error:
+        raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
     load_weights(net, source)
     about = options.about if options.about is not None else origin.about
     net.origin = Origin(options.size or origin.size, about)
     target.parent.mkdir(parents=True, exist_ok=True)
     dtype = DTYPES[options.dtype] or next(value.dtype for value in state.values() if value.is_floating_point())
     net.save_pretrained(target, dtype=dtype)
-    print(f"{target}: {described(TASEDNet, architecture(net.options))}")
+    print(f"{printable(str(target))}: {described(TASEDNet, architecture(net.options))}")
     return 0

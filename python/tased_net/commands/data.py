@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..data import DATASETS, DataError, Scan, Split
+from ..texts import printable
 from .shared import Commands, PageFormatter, UsageError, add_debug, say
 
 _ROW = "{:<8}{:>8}{:>12}{:>18}"
@@ -48,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(str(error)) from error
     print(_ROW.format("split", "videos", "frames", "annotated frames"))
     for split in opened:
-        print(_ROW.format(split.split or "all", *(f"{count:,}" for count in _counts(split))))
+        print(_ROW.format(printable(split.split or "all"), *(f"{count:,}" for count in _counts(split))))
     problems = opened[-1].problems
     for problem in problems:
         print(problem)

@@ -24,6 +24,7 @@ from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
 from ..sharing import cores
+from ..texts import printable
 from ..writing import whole_file
 from .shared import (
     Commands,
@@ -36,6 +37,7 @@ from .shared import (
     network,
     reason,
     say,
+    seed,
     weights_key,
 )
 
@@ -97,7 +99,7 @@ Exit status: 0 all done, 1 predictions are missing or a file cannot be read or w
         help="draw as the benchmark does, one jitter for AUC-J and "
         f"{SPLITS} splits for s-AUC, in place of their exact means",
     )
-    add("--seed", type=int, default=0, metavar="N", help="seed of all that is drawn (default: %(default)s)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of all that is drawn (default: %(default)s)")
     add("--baseline", type=Path, metavar="FILE", help="also score the information gain over this map, an image")
     add(
         "--allow-missing", action="store_true", help="score what is there, though predictions are missing or unreadable"
@@ -179,7 +181,7 @@ def run(options: argparse.Namespace) -> int:
         say("the same command goes on from here")
         raise
     if not options.quiet:
-        _show(evaluation, split, source.name, options)
+        _show(evaluation, split, printable(source.name), options)
         say(f"{output}: {', '.join(FILES)}")
     return 0
 

@@ -6,6 +6,7 @@ import argparse
 
 from ..info import table
 from ..predictor import SIZE
+from ..texts import printable
 from ..weights import Origin, read_weights
 from .shared import NO_WEIGHTS, Commands, add_debug, add_size, add_variant, variant
 
@@ -35,5 +36,5 @@ def run(options: argparse.Namespace) -> int:
     for line in table(variant(options), options.size or origin.size or SIZE):
         print(line)
     if origin.about is not None:
-        print(f"Weights {options.weights}: {origin.about}.")
+        print(f"Weights {printable(options.weights)}: {origin.about}.")
     return 0

@@ -43,8 +43,10 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> int:
     """`tased pack`: returns 1 if the maps are not what the benchmark wants."""
     method = options.method or options.pred.resolve().name
-    if not method or method != Path(method).name or method in (".", ".."):
-        raise UsageError(f"--method {method}: want the name of a folder")
+    if method in ("", ".", "..") or not method.isprintable() or set(method) & set('/\\:*?"<>|'):
+        raise UsageError(
+            f"--method {method}: want the name of a folder that every system can unpack, such as TASED-Net"
+        )
     output = options.output or Path(f"{method}.zip")
     if output.suffix != ".zip":
         raise UsageError(f"-o {output}: name a file that ends in .zip")

@@ -39,6 +39,7 @@ from .shared import (
     number,
     reason,
     say,
+    seed,
     weights_key,
     weights_name,
 )
@@ -148,7 +149,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
         "needs pip install tased-net[cluster]",
     )
     add("--reader", choices=tuple(READERS), default="pyav", help="what decodes video files (default: %(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of random weights (default: %(default)s)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of random weights (default: %(default)s)")
     add("--quiet", action="store_true", help="say nothing but warnings and errors, on stderr")
     add("--json", action="store_true", help="say what happens in lines of JSON, on stdout")
     add_variant(parser)

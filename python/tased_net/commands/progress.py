@@ -12,6 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from ..texts import printable
 from .shared import say
 
 EVERY = 10.0  # seconds between two lines
@@ -67,7 +68,7 @@ class Bars(Progress):
             )
 
     def begin(self, source: str, expected: int | None) -> None:
-        self.bar = tqdm(desc=os.path.basename(source), total=expected, unit="frame", position=0, leave=False)
+        self.bar = tqdm(desc=printable(os.path.basename(source)), total=expected, unit="frame", position=0, leave=False)
 
     def tick(self, count: int) -> None:
         self.bar.update(count)

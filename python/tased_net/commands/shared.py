@@ -23,6 +23,7 @@ from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..predictor import SIZE
 from ..sizes import read_size, written
 from ..tased import TASEDNet
+from ..texts import printable
 from ..weights import ARCHITECTURE, BUNDLED, described, load_weights, read_weights
 
 DEFAULT_WEIGHTS, NO_WEIGHTS = "synthetic", "none"
@@ -46,7 +47,7 @@ class PageFormatter(argparse.HelpFormatter):
 
 def say(message: str) -> None:
     """Tells the user, above any progress bar."""
-    tqdm.write(f"tased: {message}", file=sys.stderr)
+    tqdm.write(f"tased: {printable(message)}", file=sys.stderr)
 
 
 def reason(error: OSError, path: object = None) -> str:
@@ -198,6 +199,14 @@ def size(text: str) -> tuple[int, int]:
         return read_size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def seed(text: str) -> int:
+    """The type of --seed."""
+    value = int(text) if text.isdecimal() and len(text) < 20 else -1
+    if not 0 <= value < 2**63:
+        raise argparse.ArgumentTypeError(f"want a whole number from 0 to 2**63 - 1, got {text!r}")
+    return value
 
 
 def number(wanted: str, fits: Callable[[float], bool]) -> Callable[[str], float]:

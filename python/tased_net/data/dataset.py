@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..texts import read_text
 from .cache import log
 from .errors import DataError
 from .layouts import DATASETS, SPLITS, Found, Layout, find_videos
@@ -19,6 +20,8 @@ from .problems import Problem, Problems, natural
 from .seeking import VideoFile, open_file
 from .videos import ImageFiles, Source, Split, Video
 
+_LONGEST_LIST = 2**24  # bytes of a split's file of names
+_MOST_GAPS = 2**20  # numbers that a video's frames may lack: beyond it they are no numbers of frames
 _OPENED_AT_ONCE = 4  # video files that are indexed at a time
 
 
@@ -127,9 +130,9 @@ class Scan:
         if self._layout.expected:
             return None
         try:
-            lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else None
+            lines = read_text(file, _LONGEST_LIST).splitlines() if file.is_file() else None
         except (OSError, ValueError) as error:
-            raise DataError(f"{file}: cannot be read as text") from error
+            raise DataError(f"{file}: cannot be read as text ({error})") from error
         return None if lines is None else [line.strip() for line in lines if line.strip() and line[0] != "#"]
 
     def _note_missing(self, split: str | None, wanted: list[Found], problems: Problems) -> None:
@@ -200,6 +203,8 @@ def _video(
     if not usable:
         return note(Problem.NO_MATCH)
     length = max(usable) + 1
+    if length - len(usable) > _MOST_GAPS:
+        return note(Problem.NO_NUMBERS)
     gaps = tuple(sorted(set(range(length)) - usable))
     if gaps:
         note(Problem.GAPS)

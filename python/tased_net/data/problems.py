@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 
+from ..texts import shown
+
 _SHOWN = 6  # names or ranges of names in a sentence
 
 
@@ -21,6 +23,10 @@ class Problem(Enum):
     NO_MATCH = (
         "has no frame with all of its truth and is left out",
         "have no frame with all of its truth and are left out",
+    )
+    NO_NUMBERS = (
+        "has frames whose numbers are far apart and is left out",
+        "have frames whose numbers are far apart and are left out",
     )
     CUT_SHORT = ("is cut short", "are cut short")
     TOO_FEW = ("has truth after its last frame", "have truth after their last frame")
@@ -45,7 +51,7 @@ class Problems:
 
 def _sentence(problem: Problem, names: list[str]) -> str:
     one, several = problem.value
-    runs = _runs(sorted(set(names), key=natural))
+    runs = [shown(run) for run in _runs(sorted(set(names), key=natural))]
     listed = ", ".join(runs[:_SHOWN]) + (", …" if len(runs) > _SHOWN else "")
     return f"{len(names)} videos {several}: {listed}" if len(names) > 1 else f"1 video {one}: {listed}"
 

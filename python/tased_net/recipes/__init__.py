@@ -24,6 +24,7 @@ from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..losses import MIXES, Loss
 from ..sizes import MIN_SIDE, read_size
 from ..tased import MAX_WIDTH
+from ..texts import read_text, shown, shown_value
 from ..weights import ARCHITECTURE
 
 if sys.version_info >= (3, 11) or TYPE_CHECKING:
@@ -40,6 +41,7 @@ PRECISIONS = {
     "float16": (torch.float32, torch.float16),
 }
 PLATEAU = "plateau"
+MOST_BYTES = 2**16  # of a recipe
 OPTIMIZERS = ("sgd", "adamw")
 
 
@@ -229,9 +231,9 @@ def load_recipe(name: str, changes: Mapping[str, Any] | None = None) -> Recipe:
     if name in NAMED and not path.is_file():
         path = Path(__file__).with_name(f"{name}.toml")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: not a TOML file ({error})") from error
+        values = tomllib.loads(read_text(path, MOST_BYTES))
+    except (ValueError, RecursionError) as error:  # RecursionError: brackets in brackets
+        raise RecipeError(f"{path}: not a TOML file ({shown(str(error))})") from error
     except OSError as error:
         raise RecipeError(
             f"{name}: no such recipe ({error.strerror}); name a .toml file, or one of {', '.join(NAMED)}"
@@ -252,10 +254,10 @@ def checked(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         if name not in KEYS:
             near = difflib.get_close_matches(name, KEYS, 1)
             cure = f"did you mean {near[0]!r}?" if near else "take it out"
-            raise RecipeError(f"{where}{name!r} is no key of a recipe: {cure}")
+            raise RecipeError(f"{where}{shown_value(name)} is no key of a recipe: {cure}")
         kind: Kind = KEYS[name].metadata["kind"]
         if not kind.fits(value):
-            raise RecipeError(f"{where}{name} must be {kind.wanted}, got {value!r}")
+            raise RecipeError(f"{where}{name} must be {kind.wanted}, got {shown_value(value)}")
         if isinstance(value, list):
             value = tuple(value)
         elif kind.read is float:

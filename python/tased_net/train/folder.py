@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from ..checkpoints import CheckpointError, load_checkpoint
 from ..locks import NAME, HeldError, Lock
 from ..tased import TASEDNet
 from ..video import whole_file
@@ -87,8 +88,8 @@ class RunFolder:
         if not self.state.exists():
             return None
         try:
-            state = torch.load(self.state, map_location="cpu", weights_only=True)
-        except Exception as error:  # torch.load meets damage with many types
+            state = load_checkpoint(self.state)
+        except (CheckpointError, OSError) as error:
             raise TrainingError(
                 f"{self.state}: not the state of a run, or damaged; move it away to begin anew"
             ) from error
