@@ -8,6 +8,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -78,13 +79,22 @@ def prepare_worker() -> None:
 def ordered(
     work: Callable[[Job], Result], jobs: Iterable[Job], executor: Executor | None, ahead: int
 ) -> Iterator[Result]:
-    """Results in the order of their jobs, of which no more than `ahead` wait."""
+    """Results in the order of their jobs, of which no more than `ahead` wait.
+
+    Raises
+    ------
+    concurrent.futures.process.BrokenProcessPool
+        If a worker has died.
+    """
     if executor is None:
         yield from map(work, jobs)
         return
     waiting: deque[Future[Result]] = deque()
     for job in jobs:
-        waiting.append(executor.submit(work, job))
+        try:
+            waiting.append(executor.submit(work, job))
+        except OSError as error:  # what Python says where it is just about to find that a worker has died
+            raise BrokenProcessPool(str(error)) from error
         if len(waiting) > ahead:
             yield waiting.popleft().result()
     while waiting:

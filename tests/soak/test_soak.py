@@ -47,7 +47,7 @@ def test_every_operation_is_called_in_every_way() -> None:
     ("leak", "measures"),
     [
         (lambda kept: kept.append(make((2**14,))), {"allocated"}),
-        (lambda kept: kept.append(make((2**17,))), {"resident", "allocated"}),
+        (lambda kept: kept.append(make((2**19,))), {"resident", "allocated"}),
         (lambda kept: kept.append([{len(kept)} for _ in range(20)]), {"objects"}),
         (lambda kept: kept.append(os.open(os.devnull, os.O_RDONLY)), {"descriptors"}),
     ],
