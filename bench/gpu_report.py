@@ -132,11 +132,13 @@ def table(head: Sequence[str], rows: Iterable[Iterable[Any]]) -> str:
     return "\n".join([line(head), "|" + "---|" * len(head), *map(line, rows)])
 
 
+def _missing(stage: Stage | None, never: str) -> str:
+    return never if stage is None else f"Broke off: {stage['broke_off']}"
+
+
 def _tests(tests: Stage | None) -> Iterator[str]:
-    if tests is None:
-        yield "Not run: `make test-gpu`."
-    elif "broke_off" in tests:
-        yield f"Broke off: {tests['broke_off']}"
+    if tests is None or "broke_off" in tests:
+        yield _missing(tests, "Not run: `make test-gpu`.")
     else:
         yield f"{tests['passed']} passed, {tests['failed']} failed, {tests['skipped']} skipped, in {tests['seconds']} s."
         for one in tests["failures"][:MOST]:
@@ -162,11 +164,8 @@ def _sanitizers(sanitizers: Stage) -> Iterator[str]:
 
 
 def _operations(bench: Stage | None) -> Iterator[str]:
-    if bench is None:
-        yield "Not measured: `make bench-gpu`."
-        return
-    if "broke_off" in bench:
-        yield f"Broke off: {bench['broke_off']}"
+    if bench is None or "broke_off" in bench:
+        yield _missing(bench, "Not measured: `make bench-gpu`.")
         return
     rows = [row for row in bench["rows"] if row["kind"] == "site"]
     reached = sum(target["reached"] for target in bench["targets"])
@@ -215,11 +214,8 @@ def _share(row: Stage) -> str:
 
 
 def _network(bench: Stage | None) -> Iterator[str]:
-    if bench is None:
-        yield "Not measured: `make bench-gpu`."
-        return
-    if "broke_off" in bench:
-        yield f"Broke off: {bench['broke_off']}"
+    if bench is None or "broke_off" in bench:
+        yield _missing(bench, "Not measured: `make bench-gpu`.")
         return
     clip = "x".join(map(str, bench["machine"]["clip"]))
     yield f"A frame of a video, clips of {clip}."

@@ -24,7 +24,7 @@ void pool_tiles(const PoolGeometry& g, const PoolArgs& args) {
     Tile most = plan.most();
     Pool pool(g, args, most);
     if (!by_frame) most.i = {0, Pool::rows_at_once(most)};
-    const int64_t most_lanes = Pool::shape(g, most).rows * Pool::shape(g, most).lanes;
+    const int64_t most_lanes = Pool::shape(g, most).all();
     const int64_t slots = by_frame ? g.t.kernel + 1 : 1;
     Buffer<key_t> keys(most_lanes * slots);
     Buffer<key_t> values(carried ? most_lanes * slots : 0);
@@ -132,7 +132,7 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
     ScatterArgs unpool_args{Meet::kLastWindow, nullptr, switches.data(), nullptr, nullptr};
     ScatterOf<scalar_t, Meet::kLastWindow> unpool(one_frame, unpool_args, {{0, 1}, {0, most_rows}});
     most.i = {0, Pool::rows_at_once(most)};
-    const int64_t lanes = Pool::shape(g, most).rows * Pool::shape(g, most).lanes;
+    const int64_t lanes = Pool::shape(g, most).all();
     Buffer<tag_t> keys(lanes);
     Buffer<tag_t> tags(lanes);
     for (int64_t unit = begin; unit < end; ++unit) {

@@ -35,6 +35,7 @@ void for_rows(const Tile& tile, int64_t rows, const Visit& visit) {
 struct LanesShape {
   int64_t rows;
   int64_t lanes;
+  int64_t all() const { return rows * lanes; }
 };
 
 // What tiles of both layouts have in common.

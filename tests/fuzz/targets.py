@@ -72,6 +72,14 @@ def file_of(draw: Draw, folder: Path, name: str, good: Sequence[bytes], others: 
     return path
 
 
+def text_of(draw: Draw, path: Path, share: int, good: Sequence[bytes]) -> Path:
+    """A text file: one in so many is made up, the others are damaged."""
+    if draw.one_in(share):
+        path.write_bytes(draw.value.encode("utf-8", "surrogatepass"))
+        return path
+    return file_of(draw, path.parent, path.name, good)
+
+
 # ---------------------------------------------------------------------------------------------------------------- weights
 
 
@@ -206,11 +214,7 @@ RECIPE = st.lists(LINE, max_size=5).map("\n".join)
 
 
 def make_recipe(draw: Draw, folder: Path) -> Path:
-    path = folder / "recipe.toml"
-    if draw.one_in(2):
-        path.write_bytes(draw.value.encode("utf-8", "surrogatepass"))
-        return path
-    return file_of(draw, folder, "recipe.toml", corpus.recipes())
+    return text_of(draw, folder / "recipe.toml", 2, corpus.recipes())
 
 
 def read_recipe(path: Path) -> object:
@@ -309,11 +313,7 @@ TABLE = st.lists(
 
 
 def make_table(draw: Draw, folder: Path) -> Path:
-    path = folder / "videos.csv"
-    if draw.one_in(3):
-        path.write_bytes(draw.value.encode("utf-8", "surrogatepass"))
-        return path
-    return file_of(draw, folder, "videos.csv", corpus.tables())
+    return text_of(draw, folder / "videos.csv", 3, corpus.tables())
 
 
 def read_table(path: Path) -> None:

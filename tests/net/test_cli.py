@@ -18,10 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
+from net.clips import SMALL
 from tased_net import Predictor, TASEDNet, cli
 from tased_net.video import PyAVReader, VideoFrame, video_writer
-
-SMALL = ["--weights", "none", "--clip-length", "8", "--width", "0.02", "--size", "32x48"]
 
 
 def make_clip(path: Path, frames: int = 10) -> Path:

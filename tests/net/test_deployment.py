@@ -17,7 +17,6 @@ from torch._inductor.utils import run_and_get_code
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cases import FULL
 from tased_net import TASEDNet
 
 # Several versions of PyTorch use what they themselves deprecate in their compilers.
@@ -25,9 +24,6 @@ pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "default:
 
 BACKENDS = ("fused", "torch")
 LAST = torch.channels_last_3d
-minutes_of_compiling = pytest.mark.skipif(
-    not FULL, reason="Inductor compiles for minutes; TASED_TEST_SCALE=full runs it"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -79,12 +75,7 @@ def train_step(run: Callable[[Tensor], Tensor], net: TASEDNet, clip: Tensor) -> 
 # With frozen batch norms Inductor has 500 kernels to compile, not 1250.
 @pytest.mark.parametrize(
     ("backend", "compiler", "frozen"),
-    [
-        ("fused", "aot_eager", False),
-        ("torch", "aot_eager", False),
-        # At the normal setting, tests/examples has Inductor train a smaller network on the same operations.
-        pytest.param("fused", "inductor", True, marks=minutes_of_compiling),
-    ],
+    [("fused", "aot_eager", False), ("torch", "aot_eager", False), ("fused", "inductor", True)],
 )
 def test_one_graph_trains_on_any_batch(backend: str, compiler: str, frozen: bool) -> None:
     net = small_net(torch.float64, backend=backend).train(not frozen)
@@ -100,7 +91,7 @@ def test_one_graph_trains_on_any_batch(backend: str, compiler: str, frozen: bool
     assert actual[1].any()
 
 
-@pytest.mark.parametrize("backend", ["fused", pytest.param("torch", marks=minutes_of_compiling)])
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_one_compiled_graph_predicts_on_any_batch(backend: str) -> None:
     net = small_net(torch.float64, backend=backend)
     compiled = torch.compile(net, fullgraph=True)
@@ -116,8 +107,7 @@ def test_a_folded_network_compiles_as_well() -> None:
     clip = random_clip(net, 2)
     with torch.no_grad():
         expected = net(clip)
-        compiled = torch.compile(net.fuse(), fullgraph=True, backend="inductor" if FULL else "aot_eager")
-        assert_equal_to_rounding(compiled(clip), expected)
+        assert_equal_to_rounding(torch.compile(net.fuse(), fullgraph=True)(clip), expected)
 
 
 # -------------------------------------------------------------------------------------------------------------- exporting

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +26,14 @@ import pytest
 import torch
 from PIL import Image
 
+from net.clips import SMALL, files_of, make_clip
 from tased_net import TASEDNet, cli, predictor
 from tased_net.commands.progress import Lines
 from tased_net.jobs import Job
 from tased_net.locks import NAME, HeldError, Lock
 from tased_net.reuse import SharingRun
-from tased_net.video import VideoFrame, video_writer
 
-SMALL = ["--weights", "none", "--clip-length", "8", "--width", "0.02", "--size", "32x48"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
-def make_clip(path: Path, frames: int = 12) -> Path:
-    rng = np.random.default_rng(frames)
-    with video_writer(path, Fraction(25), Fraction(1, 25)) as write:
-        for number in range(frames):
-            write(VideoFrame(rng.integers(0, 256, (48, 72, 3), np.uint8), Fraction(number, 25)))
-    return path
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def hidden(file: str) -> bool:
@@ -170,7 +156,7 @@ def test_a_run_that_ran_out_of_memory_goes_on_to_the_same_files(
 def test_memory_for_no_window_at_all_fails_the_video_with_a_sentence(
     tmp_path: Path, refuse: Callable[[int, int], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip = make_clip(tmp_path / "clip.mp4")
+    clip = make_clip(tmp_path / "clip.mp4", 12)
     refuse(2, 0)
     assert predict(clip, "-o", tmp_path / "out") == 1
     said = capsys.readouterr().err

@@ -10,34 +10,19 @@ import signal
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from net.clips import SMALL, files_of, make_clip
 from tased_net import cli, predictor
 from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_for
 from tased_net.jobs import VIDEOS, Job, JobError, Task, sources_in, tasks_for
-from tased_net.video import VideoFrame, video_writer
 
-SMALL = ["--weights", "none", "--clip-length", "8", "--width", "0.02", "--size", "32x48"]
 RUN = [sys.executable, "-m", "tased_net.cli", "predict", *SMALL]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
-def make_clip(path: Path, frames: int = 10) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(frames)
-    with video_writer(path, Fraction(25), Fraction(1, 25)) as write:
-        for number in range(frames):
-            write(VideoFrame(rng.integers(0, 256, (48, 72, 3), np.uint8), Fraction(number, 25)))
-    return path
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def tased(*arguments: object) -> int:

@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from net.clips import files_of
 from tased_net import Predictor, Style, TASEDNet, VideoError, postprocess, predict, predictor, render_video
 from tased_net.predict import ahead, maps_in
 from tased_net.sliding import sliding_windows
@@ -40,10 +41,6 @@ def make_clip(path: Path, frames: int) -> Path:
         for number, image in enumerate(noise(frames)):
             write(VideoFrame(image, Fraction(number, 25)))
     return path
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def test_fps_spreads_the_clips_of_a_fast_video(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

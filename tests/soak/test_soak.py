@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from cases import make
+from cases import make, threads
+from net.clips import SMALL
 from soak import LEAST, Held, growth, watch
 from soak import __main__ as soak
 from tased_net import TASEDNet
 
 SUBJECTS = dict(soak.subjects())
 CALLS = 12 * LEAST
-SMALL = ["--weights", "none", "--clip-length", "8", "--width", "0.02", "--size", "32x48"]
 
 
 def grown(subject: Any) -> list[str]:
@@ -28,10 +27,8 @@ def grown(subject: Any) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
 
 
 @pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
