@@ -83,6 +83,13 @@ def test_a_span_is_a_part_of_the_clip() -> None:
     assert np.array_equal(part.fixations, whole.fixations[11:19])
 
 
+def test_any_frame_of_a_clip_can_be_had_on_its_own() -> None:
+    scene, clip = render(1, 601, SMALL, (40, 60)), Clip(1, 601, SMALL, (40, 60))
+    assert np.array_equal(clip.image(30), scene.images[30])
+    assert np.array_equal(clip.density(30), scene.densities[30])
+    assert np.array_equal(clip.fixations(30), scene.fixations[30])
+
+
 def test_the_same_happens_at_another_size() -> None:
     small, large = (Clip(0, 6, size, (40, 60)) for size in (SMALL, (108, 192)))
     assert (small.length, small.rate) == (large.length, large.rate)
