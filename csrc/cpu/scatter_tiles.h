@@ -6,6 +6,7 @@
 
 #include "moves.h"
 #include "parallel.h"
+#include "permute.h"
 #include "places.h"
 #include "select.h"
 
@@ -26,8 +27,9 @@ struct ScatterTypes {
   static constexpr bool kConverted = !std::is_same_v<lane_t, stored_t>;
 };
 
-// Contiguous maps. A part is cleared, then one window after another goes to its place there: half types that add up do
-// so in a copy of the part.
+// Contiguous maps. Where few windows cover a position and the last one wins, the rows of a part are written vector by
+// vector. Else it is cleared, then one window after another goes to its place there: half types that add up do so in a
+// copy of the part.
 template <class scalar_t, Meet kMeet>
 class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   using Types = ScatterTypes<scalar_t, kMeet>;
@@ -35,6 +37,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   using typename Types::stored_t;
   using Types::kConverted;
   using Types::kSum;
+  using bits_t = tag_of<stored_t>;
 
  public:
   // How large parts are: several times as large as a window, which is visited by each of the parts that it reaches.
@@ -53,6 +56,8 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
       : g_(geometry),
         planes_(geometry),
         args_(args),
+        permuted_(!kSum && !args.frames && PermutedWrite<bits_t>::pays(g_.w, g_.h)),
+        permute_(geometry.w),
         frame_pitch_(kConverted ? most.rows.size() * planes_.map_row : planes_.map_plane),
         places_(geometry, args.frames != nullptr, frame_pitch_) {
     if constexpr (kConverted) {
@@ -66,6 +71,9 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   void reset(const ScatterArgs& args) { args_ = args; }
 
   void operator()(int64_t volume, const MapPart& part) {
+    if constexpr (!kSum) {
+      if (permuted_) return permute(volume, part);
+    }
     const int64_t lanes = part.rows.size() * planes_.map_row;
     const auto frame = [&](int64_t f) {
       return planes_.map_rows(static_cast<stored_t*>(args_.map), volume * g_.t.size + f, part.rows.begin).data;
@@ -89,6 +97,23 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   }
 
  private:
+  // The last window wins: its windows have one frame.
+  void permute(int64_t volume, const MapPart& part) {
+    for (int64_t f = part.frames.begin; f < part.frames.end; ++f) {
+      const int64_t plane = volume * g_.t.windows + f;
+      const auto offsets = planes_.grid_rows(args_.offsets, plane, 0);
+      const auto values = planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0);
+      const auto map = planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0);
+      for (auto r = static_cast<int32_t>(part.rows.begin); r < part.rows.end; ++r) {
+        lines_.clear();
+        for (int32_t i = g_.h.first_covering(r); i <= g_.h.last_covering(r); ++i) {
+          lines_.push_back({values[i], offsets[i], (r - g_.h.start(i)) * g_.w.kernel});
+        }
+        permute_(lines_, map[r]);
+      }
+    }
+  }
+
   // The windows (t, ·), which lie in `plane` of the grid.
   void meet(int64_t plane, int32_t t, const MapPart& part, lane_t* target) {
     const int32_t begin = g_.h.first_covering(static_cast<int32_t>(part.rows.begin));
@@ -121,6 +146,9 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   const PoolGeometry g_;
   const Planes planes_;
   ScatterArgs args_;
+  const bool permuted_;
+  const PermutedWrite<bits_t> permute_;
+  std::vector<typename PermutedWrite<bits_t>::Line> lines_;
   const int64_t frame_pitch_;
   Places places_;
   Buffer<lane_t> part_;
