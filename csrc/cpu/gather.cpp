@@ -4,9 +4,9 @@
 
 #include "moves.h"
 #include "parallel.h"
-#include "permute.h"
 #include "places.h"
 #include "select.h"
+#include "vectors.h"
 
 namespace tased {
 namespace {
@@ -37,8 +37,8 @@ std::vector<Rival> all_rivals(const PoolGeometry& g) {
   return rivals;
 }
 
-// Contiguous maps, a vector of windows after another where their rows are few, else one window after another. Those that
-// lose are told before, in lanes that are windows where few may be rivals of one.
+// Contiguous maps, by vectors of windows where that is faster, else one window after another. Those that lose are told
+// before, in lanes that are windows where few may be rivals of one.
 template <class bits_t>
 class ContiguousGather {
  public:
@@ -49,8 +49,8 @@ class ContiguousGather {
         rows_below_((geometry.h.kernel - 1) / geometry.h.stride),
         columns_beside_((geometry.w.kernel - 1) / geometry.w.stride),
         pitch_(geometry.w.windows + columns_beside_),
-        permuted_(!args.frames && PermutedRead<bits_t>::pays(g_.w, int64_t{g_.t.kernel} * g_.h.kernel)),
-        permute_(geometry.w),
+        vectors_(!args.frames && VectorRead<bits_t>::pays(geometry)),
+        read_(geometry),
         places_(geometry, args.frames != nullptr, planes_.map_plane) {
     if (!args.winners_only) return;
     lost_.reset(most_rows * pitch_ + kVector);
@@ -79,33 +79,29 @@ class ContiguousGather {
     }
     const int64_t first_plane = plane / g_.t.windows * g_.t.size + frames.begin;
     const bits_t* map = planes_.map_rows(static_cast<const bits_t*>(args_.map), first_plane, 0).data;
+    const Rows<const uint8_t> lost{args_.winners_only ? lost_.data() : nullptr, pitch_};
+    const auto values = planes_.grid_rows(static_cast<bits_t*>(args_.values), plane, begin);
+    if (vectors_) {
+      read_({begin, end}, map, g_.t.stride * planes_.map_plane, planes_.grid_rows(args_.offsets, plane, begin), lost,
+            values);
+      return;
+    }
     for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
       prefetch(map + g_.t.stride * planes_.map_plane + i * g_.h.stride * planes_.map_row,
                g_.h.stride * planes_.map_row * static_cast<int64_t>(sizeof(bits_t)));
-      const uint8_t* offsets = planes_.grid_rows(args_.offsets, plane, i).data;
-      const uint8_t* lost = args_.winners_only ? lost_.data() + (i - begin) * pitch_ : nullptr;
-      bits_t* values = planes_.grid_rows(static_cast<bits_t*>(args_.values), plane, i).data;
-      if (permuted_) {
-        lines_.clear();
-        for (int32_t f = g_.t.begin(t); f < g_.t.end(t); ++f) {
-          for (int32_t r = g_.h.begin(i); r < g_.h.end(i); ++r) {
-            const int32_t row = (f - g_.t.start(t)) * g_.h.kernel + r - g_.h.start(i);
-            lines_.push_back({map + (f - frames.begin) * planes_.map_plane + r * planes_.map_row, row * g_.w.kernel});
-          }
-        }
-        permute_(lines_, offsets, lost, values);
-        continue;
-      }
       places_.look_at(frames, {0, g_.h.size}, t, i);
+      bits_t* row = values[i - begin];
       const auto visit = [&](const auto& each) {
-        places_.visit(offsets, planes_.grid_rows(args_.frames, plane, i).data, each);
+        places_.visit(planes_.grid_rows(args_.offsets, plane, i).data, planes_.grid_rows(args_.frames, plane, i).data,
+                      each);
       };
-      if (lost) {
+      if (args_.winners_only) {
+        const uint8_t* loses = lost[i - begin];
         visit([&](int64_t j, int64_t place) {  // no branch for what nobody can predict
-          values[j] = place < 0 ? bits_t{} : static_cast<bits_t>(map[place] & static_cast<bits_t>(lost[j] - 1));
+          row[j] = place < 0 ? bits_t{} : static_cast<bits_t>(map[place] & static_cast<bits_t>(loses[j] - 1));
         });
       } else {
-        visit([&](int64_t j, int64_t place) { values[j] = place < 0 ? bits_t{} : map[place]; });
+        visit([&](int64_t j, int64_t place) { row[j] = place < 0 ? bits_t{} : map[place]; });
       }
     }
   }
@@ -154,9 +150,8 @@ class ContiguousGather {
   const int64_t rows_below_;      // rows of windows that may be rivals of a row
   const int64_t columns_beside_;  // and columns
   const int64_t pitch_;
-  const bool permuted_;
-  const PermutedRead<bits_t> permute_;
-  std::vector<typename PermutedRead<bits_t>::Line> lines_;
+  const bool vectors_;
+  const VectorRead<bits_t> read_;
   Places places_;
   std::vector<Rival> rivals_;
   std::vector<RivalLanes> rival_lanes_;

@@ -6,9 +6,9 @@
 
 #include "moves.h"
 #include "parallel.h"
-#include "permute.h"
 #include "places.h"
 #include "select.h"
+#include "vectors.h"
 
 namespace tased {
 
@@ -27,8 +27,8 @@ struct ScatterTypes {
   static constexpr bool kConverted = !std::is_same_v<lane_t, stored_t>;
 };
 
-// Contiguous maps. Where few windows cover a position and the last one wins, the rows of a part are written vector by
-// vector. Else it is cleared, then one window after another goes to its place there: half types that add up do so in a
+// Contiguous maps. Where the last window wins, the rows of a part are written by vectors, if that is faster. Else it is
+// cleared, then one window after another goes to its place there: half types that add up do so in a
 // copy of the part.
 template <class scalar_t, Meet kMeet>
 class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
@@ -56,8 +56,8 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
       : g_(geometry),
         planes_(geometry),
         args_(args),
-        permuted_(!kSum && !args.frames && PermutedWrite<bits_t>::pays(g_.w, g_.h)),
-        permute_(geometry.w),
+        vectors_(!kSum && VectorWrite<bits_t>::pays(geometry)),
+        write_(geometry),
         frame_pitch_(kConverted ? most.rows.size() * planes_.map_row : planes_.map_plane),
         places_(geometry, args.frames != nullptr, frame_pitch_) {
     if constexpr (kConverted) {
@@ -72,7 +72,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
 
   void operator()(int64_t volume, const MapPart& part) {
     if constexpr (!kSum) {
-      if (permuted_) return permute(volume, part);
+      if (vectors_) return write_rows(volume, part);
     }
     const int64_t lanes = part.rows.size() * planes_.map_row;
     const auto frame = [&](int64_t f) {
@@ -97,20 +97,13 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   }
 
  private:
-  // The last window wins: its windows have one frame.
-  void permute(int64_t volume, const MapPart& part) {
+  // The windows of the last one that wins have one frame.
+  void write_rows(int64_t volume, const MapPart& part) {
     for (int64_t f = part.frames.begin; f < part.frames.end; ++f) {
       const int64_t plane = volume * g_.t.windows + f;
-      const auto offsets = planes_.grid_rows(args_.offsets, plane, 0);
-      const auto values = planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0);
-      const auto map = planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0);
-      for (auto r = static_cast<int32_t>(part.rows.begin); r < part.rows.end; ++r) {
-        lines_.clear();
-        for (int32_t i = g_.h.first_covering(r); i <= g_.h.last_covering(r); ++i) {
-          lines_.push_back({values[i], offsets[i], (r - g_.h.start(i)) * g_.w.kernel});
-        }
-        permute_(lines_, map[r]);
-      }
+      write_(planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0),
+             planes_.grid_rows(args_.offsets, plane, 0),
+             planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0), part.rows);
     }
   }
 
@@ -146,9 +139,8 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   const PoolGeometry g_;
   const Planes planes_;
   ScatterArgs args_;
-  const bool permuted_;
-  const PermutedWrite<bits_t> permute_;
-  std::vector<typename PermutedWrite<bits_t>::Line> lines_;
+  const bool vectors_;
+  const VectorWrite<bits_t> write_;
   const int64_t frame_pitch_;
   Places places_;
   Buffer<lane_t> part_;
@@ -242,32 +234,18 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
         window_rows_.push_back(prepare(volume, frame, t, r, i));
       }
     }
-    const auto windows_at = [&](int64_t column) {
-      const auto c = static_cast<int32_t>(column);
-      return Range{g_.w.first_covering(c), g_.w.last_covering(c) + 1};
-    };
-    for (int64_t c = 0; c < std::min(g_.w.size, g_.w.stride); ++c) {
-      // Columns c, c + stride, … have windows alike, but for the borders.
-      for (int64_t begin = c; begin < g_.w.size;) {
-        const Range windows_here = windows_at(begin);
-        int64_t count = 1;
-        while (begin + count * g_.w.stride < g_.w.size &&
-               windows_at(begin + count * g_.w.stride) == Range{windows_here.begin + count, windows_here.end + count}) {
-          ++count;
+    for_positions_alike(g_.w, {0, g_.w.size}, [&](int64_t column, int64_t count, const Range& windows_here) {
+      sources_.clear();
+      for (const WindowRow& windows : window_rows_) {
+        for (int64_t j = windows_here.begin; j < windows_here.end; ++j) {
+          const int64_t dc = column - g_.w.start(static_cast<int32_t>(j));
+          sources_.push_back({{windows.values + j * channels, channels},
+                              {windows.tags + j * channels, channels},
+                              windows.first_offset + static_cast<int32_t>(dc)});
         }
-        sources_.clear();
-        for (const WindowRow& windows : window_rows_) {
-          for (int64_t j = windows_here.begin; j < windows_here.end; ++j) {
-            const int64_t dc = begin + g_.w.padding - j * g_.w.stride;
-            sources_.push_back({{windows.values + j * channels, channels},
-                                {windows.tags + j * channels, channels},
-                                windows.first_offset + static_cast<int32_t>(dc)});
-          }
-        }
-        select_(sources_, false, {row + begin * channels, g_.w.stride * channels}, count, channels);
-        begin += count * g_.w.stride;
       }
-    }
+      select_(sources_, false, {row + column * channels, g_.w.stride * channels}, count, channels);
+    });
   }
 
   const PoolGeometry g_;

@@ -1,0 +1,343 @@
+// Planes of contiguous maps on AVX-512, a vector of windows or of positions at a time: windows read the map by one
+// permutation of two vectors for each row that they see, and rows of the map are written whole.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "lanes.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace tased {
+
+#if defined(__x86_64__)
+
+// Operations on 64 bytes of lanes of so many bytes. Lanes that a mask leaves out are not touched in memory.
+template <size_t kSize>
+struct Vector;
+
+#define TASED_VECTOR_FUNCTION TASED_AVX512 static TASED_INLINE
+
+template <>
+struct Vector<2> {
+  using mask_t = __mmask32;
+  TASED_VECTOR_FUNCTION __m512i all(int64_t x) { return _mm512_set1_epi16(static_cast<int16_t>(x)); }
+  TASED_VECTOR_FUNCTION __m512i load(mask_t mask, const void* from) { return _mm512_maskz_loadu_epi16(mask, from); }
+  TASED_VECTOR_FUNCTION __m512i load_bytes(mask_t mask, const void* from) {
+    return _mm512_maskz_cvtepu8_epi16(mask, _mm256_maskz_loadu_epi8(mask, from));
+  }
+  TASED_VECTOR_FUNCTION void store(void* to, mask_t mask, __m512i x) { _mm512_mask_storeu_epi16(to, mask, x); }
+  TASED_VECTOR_FUNCTION __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
+  TASED_VECTOR_FUNCTION __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi16(a, b); }
+  TASED_VECTOR_FUNCTION mask_t equal(mask_t mask, __m512i a, __m512i b) {
+    return _mm512_mask_cmpeq_epi16_mask(mask, a, b);
+  }
+  TASED_VECTOR_FUNCTION mask_t below(__m512i a, __m512i b) { return _mm512_cmplt_epu16_mask(a, b); }
+  TASED_VECTOR_FUNCTION __m512i select(mask_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi16(b, mask, a); }
+  TASED_VECTOR_FUNCTION __m512i permute(__m512i low, __m512i index, __m512i high) {
+    return _mm512_permutex2var_epi16(low, index, high);
+  }
+};
+
+template <>
+struct Vector<4> {
+  using mask_t = __mmask16;
+  TASED_VECTOR_FUNCTION __m512i all(int64_t x) { return _mm512_set1_epi32(static_cast<int32_t>(x)); }
+  TASED_VECTOR_FUNCTION __m512i load(mask_t mask, const void* from) { return _mm512_maskz_loadu_epi32(mask, from); }
+  TASED_VECTOR_FUNCTION __m512i load_bytes(mask_t mask, const void* from) {
+    return _mm512_maskz_cvtepu8_epi32(mask, _mm_maskz_loadu_epi8(mask, from));
+  }
+  TASED_VECTOR_FUNCTION void store(void* to, mask_t mask, __m512i x) { _mm512_mask_storeu_epi32(to, mask, x); }
+  TASED_VECTOR_FUNCTION __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
+  TASED_VECTOR_FUNCTION __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
+  TASED_VECTOR_FUNCTION mask_t equal(mask_t mask, __m512i a, __m512i b) {
+    return _mm512_mask_cmpeq_epi32_mask(mask, a, b);
+  }
+  TASED_VECTOR_FUNCTION mask_t below(__m512i a, __m512i b) { return _mm512_cmplt_epu32_mask(a, b); }
+  TASED_VECTOR_FUNCTION __m512i select(mask_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi32(b, mask, a); }
+  TASED_VECTOR_FUNCTION __m512i permute(__m512i low, __m512i index, __m512i high) {
+    return _mm512_permutex2var_epi32(low, index, high);
+  }
+};
+
+template <>
+struct Vector<8> {
+  using mask_t = __mmask8;
+  TASED_VECTOR_FUNCTION __m512i all(int64_t x) { return _mm512_set1_epi64(x); }
+  TASED_VECTOR_FUNCTION __m512i load(mask_t mask, const void* from) { return _mm512_maskz_loadu_epi64(mask, from); }
+  TASED_VECTOR_FUNCTION __m512i load_bytes(mask_t mask, const void* from) {
+    return _mm512_maskz_cvtepu8_epi64(mask, _mm_maskz_loadu_epi8(mask, from));
+  }
+  TASED_VECTOR_FUNCTION void store(void* to, mask_t mask, __m512i x) { _mm512_mask_storeu_epi64(to, mask, x); }
+  TASED_VECTOR_FUNCTION __m512i add(__m512i a, __m512i b) { return _mm512_add_epi64(a, b); }
+  TASED_VECTOR_FUNCTION __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi64(a, b); }
+  TASED_VECTOR_FUNCTION mask_t equal(mask_t mask, __m512i a, __m512i b) {
+    return _mm512_mask_cmpeq_epi64_mask(mask, a, b);
+  }
+  TASED_VECTOR_FUNCTION mask_t below(__m512i a, __m512i b) { return _mm512_cmplt_epu64_mask(a, b); }
+  TASED_VECTOR_FUNCTION __m512i select(mask_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi64(b, mask, a); }
+  TASED_VECTOR_FUNCTION __m512i permute(__m512i low, __m512i index, __m512i high) {
+    return _mm512_permutex2var_epi64(low, index, high);
+  }
+};
+
+#undef TASED_VECTOR_FUNCTION
+
+// What the lanes of a mask are.
+template <class In>
+uint64_t lanes_where(int64_t lanes, const In& in) {
+  uint64_t mask = 0;
+  for (int64_t k = 0; k < lanes; ++k) mask |= uint64_t{in(k)} << k;
+  return mask;
+}
+
+// Reads a plane of a map for rows of windows: each window takes the position that its offset tells.
+template <class bits_t>
+class VectorRead {
+  using V = Vector<sizeof(bits_t)>;
+  using mask_t = typename V::mask_t;
+  static constexpr int64_t kLanes = 64 / sizeof(bits_t);
+
+ public:
+  // Whether that is faster than one window after another.
+  static bool pays(const PoolGeometry& g) {
+    return vector_level() == Level::kAvx512 && g.t.kernel == 1 && 7 * g.h.kernel <= 8 * windows_at_once(g.w);
+  }
+
+  explicit VectorRead(const PoolGeometry& g) : g_(g) {
+    const Axis& w = g.w;
+    for (int64_t k = 0; k < kLanes; ++k) starts_[k] = static_cast<bits_t>(k * w.stride);
+    const Parts parts(w.windows, std::max<int64_t>(windows_at_once(w), 1));
+    for (int64_t n = 0; n < parts.count(); ++n) {
+      const Range windows = parts[n];
+      const int64_t column = w.start(static_cast<int32_t>(windows.begin));
+      const auto on_map = [&](int64_t first) {
+        return lanes_where(kLanes, [&](int64_t k) { return 0 <= first + k && first + k < w.size; });
+      };
+      blocks_.push_back({windows.begin, column, first_lanes(windows.size()), static_cast<mask_t>(on_map(column)),
+                         static_cast<mask_t>(on_map(column + kLanes))});
+    }
+  }
+
+  // The rows `i` of windows; the others begin with the first of these. A window that has lost (1), if any may, or
+  // points nowhere reads zero. Meanwhile what lies `ahead` of the map is on its way into the cache.
+  TASED_AVX512 void operator()(const Range& i, const bits_t* map, int64_t ahead, Rows<const uint8_t> offsets,
+                               Rows<const uint8_t> lost, Rows<bits_t> values) const {
+    const __m512i starts = _mm512_load_si512(starts_);
+    const __m512i kernel = V::all(g_.w.kernel);
+    const __m512i one = V::all(1);
+    for (int64_t k = 0; k < i.size(); ++k) {
+      const auto window = static_cast<int32_t>(i.begin + k);
+      const int64_t begin = g_.h.begin(window);
+      const int64_t end = g_.h.end(window);
+      const int64_t first_offset = (begin - g_.h.start(window)) * g_.w.kernel;
+      for (const Block& block : blocks_) {
+        __m512i column = V::subtract(V::load_bytes(block.windows, offsets.at(k, block.first)), V::all(first_offset));
+        __m512i value = _mm512_setzero_si512();
+        const bits_t* row = map + begin * g_.w.size + block.column;
+        for (int64_t r = begin; r < end; ++r) {
+          __builtin_prefetch(row + ahead, 0, 2);
+          const __m512i low = V::load(block.low, row);
+          const __m512i high = V::load(block.high, row + kLanes);
+          value = V::select(V::below(column, kernel), V::permute(low, V::add(starts, column), high), value);
+          column = V::subtract(column, kernel);
+          row += g_.w.size;
+        }
+        if (lost.data) {
+          const __m512i loses = V::load_bytes(block.windows, lost.at(k, block.first));
+          value = _mm512_and_si512(value, V::subtract(loses, one));
+        }
+        V::store(values.at(k, block.first), block.windows, value);
+      }
+    }
+  }
+
+ private:
+  struct Block {
+    int64_t first;   // window
+    int64_t column;  // its first column
+    mask_t windows;
+    mask_t low;  // columns of the map in the first vector
+    mask_t high;
+  };
+
+  static mask_t first_lanes(int64_t count) {
+    return static_cast<mask_t>(lanes_where(count, [](int64_t) { return true; }));
+  }
+  // So many that their columns lie in two vectors.
+  static int64_t windows_at_once(const Axis& w) {
+    return 2 * kLanes < w.kernel ? 0 : std::min<int64_t>((2 * kLanes - w.kernel) / w.stride + 1, kLanes);
+  }
+
+  const PoolGeometry g_;
+  alignas(64) bits_t starts_[kLanes];  // of windows
+  std::vector<Block> blocks_;
+};
+
+// Writes rows of a plane of a map: every position takes the value of the last of the windows that cover it and point to
+// it, or zero. Columns of one phase, which are a stride apart, have their windows side by side.
+template <class bits_t>
+class VectorWrite {
+  using V = Vector<sizeof(bits_t)>;
+  using mask_t = typename V::mask_t;
+  static constexpr int64_t kLanes = 64 / sizeof(bits_t);
+  static constexpr int kMostStride = 2;
+  static constexpr int kMostShifts = 3;
+
+ public:
+  // Whether that is faster than one window after another.
+  static bool pays(const PoolGeometry& g) {
+    return vector_level() == Level::kAvx512 && g.w.stride <= kMostStride && shifts(g.w) <= kMostShifts &&
+           g.h.kernel <= 3 * g.h.stride;
+  }
+
+  explicit VectorWrite(const PoolGeometry& g) : g_(g), shifts_(shifts(g.w)) {
+    const Axis& w = g.w;
+    for (int64_t k = 0; k < kLanes; ++k) {
+      by_turns_[0][k] = static_cast<bits_t>(k / 2 + k % 2 * kLanes);
+      by_turns_[1][k] = static_cast<bits_t>(by_turns_[0][k] + kLanes / 2);
+    }
+    for (int64_t row = 0; row < g.h.kernel; ++row) {
+      RowOffsets offsets;
+      for (int64_t shift = 0; shift < kMostShifts; ++shift) {
+        for (int64_t phase = 0; phase < kMostStride; ++phase) {
+          const int64_t column = phase + w.padding - w.stride * (first_shift(w) + shift);
+          const bool covered = 0 <= column && column < w.kernel;
+          offsets.at[shift][phase] = static_cast<bits_t>(covered ? row * w.kernel + column : kNowhere);
+        }
+      }
+      offsets_.push_back(offsets);
+    }
+    for (int64_t column = 0; column < w.size; column += kLanes * w.stride) {
+      Block block{column, column / w.stride + first_shift(w), {}, {}};
+      for (int64_t n = 0; n < kMostStride; ++n) {
+        const int64_t first = column + n * kLanes;
+        block.columns[n] = static_cast<mask_t>(lanes_where(kLanes, [&](int64_t k) { return first + k < w.size; }));
+      }
+      for (int64_t shift = 0; shift < kMostShifts; ++shift) {
+        const int64_t first = block.window + shift;
+        block.windows[shift] = static_cast<mask_t>(
+            lanes_where(kLanes, [&](int64_t k) { return 0 <= first + k && first + k < w.windows; }));
+      }
+      blocks_.push_back(block);
+    }
+  }
+
+  // `values`, `offsets`: of all windows of the plane.
+  void operator()(Rows<const bits_t> values, Rows<const uint8_t> offsets, Rows<bits_t> map, const Range& rows) const {
+    using Write = void (VectorWrite::*)(Rows<const bits_t>, Rows<const uint8_t>, Rows<bits_t>, const Range&) const;
+    static constexpr Write kWrites[kMostStride][kMostShifts] = {
+        {&VectorWrite::write<1, 1>, &VectorWrite::write<1, 2>, &VectorWrite::write<1, 3>},
+        {&VectorWrite::write<2, 1>, &VectorWrite::write<2, 2>, &VectorWrite::write<2, 3>}};
+    (this->*kWrites[g_.w.stride - 1][shifts_ - 1])(values, offsets, map, rows);
+  }
+
+ private:
+  static constexpr int64_t kNowhere = 1 << 10;  // no window's offset
+
+  struct Block {
+    int64_t column;
+    int64_t window;               // the first that may cover it
+    mask_t columns[kMostStride];  // that are there
+    mask_t windows[kMostShifts];
+  };
+  struct RowOffsets {  // of a window, by which it points to the columns
+    bits_t at[kMostShifts][kMostStride];
+  };
+
+  // Column stride * q + phase lies in the windows q + shift.
+  static int64_t first_shift(const Axis& w) {
+    const int64_t reach = w.padding - w.kernel;
+    return reach >= 0 ? reach / w.stride + 1 : -((-reach - 1) / w.stride);
+  }
+  static int64_t shifts(const Axis& w) { return (w.padding + w.stride - 1) / w.stride - first_shift(w) + 1; }
+
+  template <int kStride, int kShifts>
+  TASED_AVX512 void write(Rows<const bits_t> values, Rows<const uint8_t> offsets, Rows<bits_t> map,
+                          const Range& rows) const {
+    for (auto r = static_cast<int32_t>(rows.begin); r < rows.end; ++r) {
+      const int32_t first = g_.h.first_covering(r);
+      const int32_t last = g_.h.last_covering(r);
+      const RowOffsets* wanted = offsets_.data() + (r - g_.h.start(first));
+      const bits_t* value = values.data + first * values.pitch;
+      const uint8_t* offset = offsets.data + first * offsets.pitch;
+      bits_t* row = map.data + r * map.pitch;
+      if (first == last) {
+        write_row<kStride, kShifts, 1>(value, offset, 1, wanted, row);
+      } else if (first + 1 == last) {
+        write_row<kStride, kShifts, 2>(value, offset, 2, wanted, row);
+      } else {
+        write_row<kStride, kShifts, 0>(value, offset, last + 1 - first, wanted, row);
+      }
+    }
+  }
+
+  // A row that lies in so many rows of windows. `wanted`: of the first one; of the next ones they are a stride back.
+  template <int kStride, int kShifts, int kCount>
+  TASED_AVX512 TASED_INLINE void write_row(const bits_t* values, const uint8_t* offsets, int64_t count,
+                                           const RowOffsets* wanted, bits_t* row) const {
+    if (kCount > 0) count = kCount;
+    const int64_t pitch = g_.w.windows;
+    const int64_t stride = g_.h.stride;
+    const __m512i low = _mm512_load_si512(by_turns_[0]);
+    const __m512i high = _mm512_load_si512(by_turns_[1]);
+    const Block* const end = blocks_.data() + blocks_.size();
+    for (const Block* block = blocks_.data(); block != end; ++block) {
+      __m512i result[kStride];
+      for (int phase = 0; phase < kStride; ++phase) result[phase] = _mm512_setzero_si512();
+#pragma GCC unroll 2
+      for (int64_t i = 0; i < count; ++i) {
+#pragma GCC unroll 3
+        for (int shift = 0; shift < kShifts; ++shift) {
+          const int64_t window = i * pitch + block->window + shift;
+          const mask_t there = block->windows[shift];
+          const __m512i value = V::load(there, values + window);
+          const __m512i offset = V::load_bytes(there, offsets + window);
+#pragma GCC unroll 2
+          for (int phase = 0; phase < kStride; ++phase) {
+            const mask_t mine = V::equal(there, offset, V::all(wanted[-i * stride].at[shift][phase]));
+            result[phase] = V::select(mine, value, result[phase]);
+          }
+        }
+      }
+      bits_t* to = row + block->column;
+      if constexpr (kStride == 1) {
+        V::store(to, block->columns[0], result[0]);
+      } else {
+        V::store(to, block->columns[0], V::permute(result[0], low, result[1]));
+        V::store(to + kLanes, block->columns[1], V::permute(result[0], high, result[1]));
+      }
+    }
+  }
+
+  const PoolGeometry g_;
+  const int64_t shifts_;
+  alignas(64) bits_t by_turns_[kMostStride][kLanes];  // columns of two phases
+  std::vector<RowOffsets> offsets_;                   // by row of the window
+  std::vector<Block> blocks_;
+};
+
+#else
+
+// Elsewhere one window after another is faster.
+template <class bits_t>
+struct VectorRead {
+  static bool pays(const PoolGeometry&) { return false; }
+  explicit VectorRead(const PoolGeometry&) {}
+  void operator()(const Range&, const bits_t*, int64_t, Rows<const uint8_t>, Rows<const uint8_t>, Rows<bits_t>) const {}
+};
+
+template <class bits_t>
+struct VectorWrite {
+  static bool pays(const PoolGeometry&) { return false; }
+  explicit VectorWrite(const PoolGeometry&) {}
+  void operator()(Rows<const bits_t>, Rows<const uint8_t>, Rows<bits_t>, const Range&) const {}
+};
+
+#endif
+
+}  // namespace tased
