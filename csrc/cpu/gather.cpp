@@ -1,5 +1,6 @@
 // Cpu::gather: threads share rows of windows. On contiguous maps each window looks up its place, with channels last the
 // channels of a window are lanes of which each takes the position that its tag tells.
+#include <optional>
 #include <vector>
 
 #include "moves.h"
@@ -49,16 +50,19 @@ class ContiguousGather {
         rows_below_((geometry.h.kernel - 1) / geometry.h.stride),
         columns_beside_((geometry.w.kernel - 1) / geometry.w.stride),
         pitch_(geometry.w.windows + columns_beside_),
-        vectors_(!args.frames && VectorRead<bits_t>::pays(geometry)),
-        read_(geometry),
         places_(geometry, args.frames != nullptr, planes_.map_plane) {
+    if (!args.frames && VectorRead<bits_t>::pays(geometry)) read_.emplace(geometry);
     if (!args.winners_only) return;
     lost_.reset(most_rows * pitch_ + kVector);
     if (few_rivals()) {
-      rivals_ = all_rivals(geometry);
       const int64_t windows = (most_rows + rows_below_ + 1) * pitch_ + kVector;
       offsets_.reset(windows);
       std::fill_n(offsets_.data(), windows, kNoWindow);
+      const Rows<const uint8_t> offsets = first_offsets();
+      for (const Rival& rival : all_rivals(geometry)) {
+        rivals_.push_back(
+            {offsets[rival.i] + rival.j, static_cast<uint8_t>(rival.own), static_cast<uint8_t>(rival.offset)});
+      }
     } else {
       const int64_t rows = std::min<int64_t>((most_rows + rows_below_ - 1) * g_.h.stride + g_.h.kernel, g_.h.size);
       taken_.reset(rows * g_.w.size);
@@ -81,9 +85,9 @@ class ContiguousGather {
     const bits_t* map = planes_.map_rows(static_cast<const bits_t*>(args_.map), first_plane, 0).data;
     const Rows<const uint8_t> lost{args_.winners_only ? lost_.data() : nullptr, pitch_};
     const auto values = planes_.grid_rows(static_cast<bits_t*>(args_.values), plane, begin);
-    if (vectors_) {
-      read_({begin, end}, map, g_.t.stride * planes_.map_plane, planes_.grid_rows(args_.offsets, plane, begin), lost,
-            values);
+    if (read_) {
+      (*read_)({begin, end}, map, g_.t.stride* planes_.map_plane, planes_.grid_rows(args_.offsets, plane, begin), lost,
+               values);
       return;
     }
     for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
@@ -113,19 +117,13 @@ class ContiguousGather {
 
   // Windows that stand beside a row, which are the next one's as well, and below the grid have no offset.
   void lose_to_rivals(int64_t plane, int64_t begin, int64_t end) {
-    const Rows<uint8_t> offsets = Rows<uint8_t>{offsets_.data(), pitch_}.from(0, columns_beside_);
+    const Rows<uint8_t> offsets = first_offsets();
     const int64_t there = std::min<int64_t>(end + rows_below_, g_.h.windows) - begin;
-    for (int64_t i = 0; i < there; ++i) {
-      std::copy_n(planes_.grid_rows(args_.offsets, plane, begin + i).data, planes_.grid_row, offsets[i]);
-    }
+    convert(planes_.grid_rows(args_.offsets, plane, begin), offsets, there, planes_.grid_row);
     std::fill(offsets[there], offsets[end + rows_below_ - begin], kNoWindow);
-    rival_lanes_.clear();
-    for (const Rival& rival : rivals_) {
-      rival_lanes_.push_back(
-          {offsets[rival.i] + rival.j, static_cast<uint8_t>(rival.own), static_cast<uint8_t>(rival.offset)});
-    }
-    lose(offsets.data, rival_lanes_, lost_.data(), ((end - begin) * pitch_ + kVector - 1) / kVector * kVector);
+    lose(offsets.data, rivals_, lost_.data(), ((end - begin) * pitch_ + kVector - 1) / kVector * kVector);
   }
+  Rows<uint8_t> first_offsets() const { return Rows<uint8_t>{offsets_.data(), pitch_}.from(0, columns_beside_); }
 
   // From the last window to the first, one has lost if its place was taken before.
   void lose_places(int64_t plane, int64_t begin, int64_t end) {
@@ -150,11 +148,9 @@ class ContiguousGather {
   const int64_t rows_below_;      // rows of windows that may be rivals of a row
   const int64_t columns_beside_;  // and columns
   const int64_t pitch_;
-  const bool vectors_;
-  const VectorRead<bits_t> read_;
+  std::optional<VectorRead<bits_t>> read_;
   Places places_;
-  std::vector<Rival> rivals_;
-  std::vector<RivalLanes> rival_lanes_;
+  std::vector<RivalLanes> rivals_;
   Buffer<uint8_t> offsets_;
   Buffer<uint8_t> lost_;
   Buffer<int32_t> taken_;  // the mark of the rows that a place was last taken in

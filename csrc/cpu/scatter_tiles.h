@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "moves.h"
@@ -28,8 +29,7 @@ struct ScatterTypes {
 };
 
 // Contiguous maps. Where the last window wins, the rows of a part are written by vectors, if that is faster. Else it is
-// cleared, then one window after another goes to its place there: half types that add up do so in a
-// copy of the part.
+// cleared, then one window after another goes to its place there: half types that add up do so in a copy of the part.
 template <class scalar_t, Meet kMeet>
 class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   using Types = ScatterTypes<scalar_t, kMeet>;
@@ -56,10 +56,9 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
       : g_(geometry),
         planes_(geometry),
         args_(args),
-        vectors_(!kSum && VectorWrite<bits_t>::pays(geometry)),
-        write_(geometry),
         frame_pitch_(kConverted ? most.rows.size() * planes_.map_row : planes_.map_plane),
         places_(geometry, args.frames != nullptr, frame_pitch_) {
+    if (!kSum && VectorWrite<bits_t>::pays(geometry)) write_.emplace(geometry);
     if constexpr (kConverted) {
       part_.reset(most.frames.size() * frame_pitch_);
       const int64_t rows = (most.rows.size() + g_.h.kernel - 1) / g_.h.stride + 1;
@@ -71,9 +70,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   void reset(const ScatterArgs& args) { args_ = args; }
 
   void operator()(int64_t volume, const MapPart& part) {
-    if constexpr (!kSum) {
-      if (vectors_) return write_rows(volume, part);
-    }
+    if (write_) return write_rows(volume, part);
     const int64_t lanes = part.rows.size() * planes_.map_row;
     const auto frame = [&](int64_t f) {
       return planes_.map_rows(static_cast<stored_t*>(args_.map), volume * g_.t.size + f, part.rows.begin).data;
@@ -101,9 +98,9 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   void write_rows(int64_t volume, const MapPart& part) {
     for (int64_t f = part.frames.begin; f < part.frames.end; ++f) {
       const int64_t plane = volume * g_.t.windows + f;
-      write_(planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0),
-             planes_.grid_rows(args_.offsets, plane, 0),
-             planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0), part.rows);
+      (*write_)(planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0),
+                planes_.grid_rows(args_.offsets, plane, 0),
+                planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0), part.rows);
     }
   }
 
@@ -139,8 +136,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   const PoolGeometry g_;
   const Planes planes_;
   ScatterArgs args_;
-  const bool vectors_;
-  const VectorWrite<bits_t> write_;
+  std::optional<VectorWrite<bits_t>> write_;
   const int64_t frame_pitch_;
   Places places_;
   Buffer<lane_t> part_;

@@ -168,11 +168,12 @@ struct LoseLoop {
 inline void lose(const uint8_t* offsets, const std::vector<RivalLanes>& rivals, uint8_t* lost, int64_t lanes) {
   static const auto one = at_vector_level<LoseLoop<1>>();
   static const auto four = at_vector_level<LoseLoop<4>>();
+  static const auto eight = at_vector_level<LoseLoop<8>>();
   std::fill_n(lost, lanes, uint8_t{0});
   for (size_t done = 0; done < rivals.size();) {
-    const bool many = rivals.size() - done >= 4;
-    (many ? four : one)(offsets, rivals.data() + done, lost, lanes);
-    done += many ? 4 : 1;
+    const size_t left = rivals.size() - done;
+    (left >= 8 ? eight : left >= 4 ? four : one)(offsets, rivals.data() + done, lost, lanes);
+    done += left >= 8 ? 8 : left >= 4 ? 4 : 1;
   }
 }
 

@@ -14,77 +14,47 @@
 
 namespace tased {
 
+// Rows that are longer would take much memory for what is known of their blocks.
+constexpr int64_t kMostColumns = int64_t{1} << 16;
+
 #if defined(__x86_64__)
 
 // Operations on 64 bytes of lanes of so many bytes. Lanes that a mask leaves out are not touched in memory.
 template <size_t kSize>
 struct Vector;
 
-#define TASED_VECTOR_FUNCTION TASED_AVX512 static TASED_INLINE
-
-template <>
-struct Vector<2> {
-  using mask_t = __mmask32;
-  TASED_VECTOR_FUNCTION __m512i all(int64_t x) { return _mm512_set1_epi16(static_cast<int16_t>(x)); }
-  TASED_VECTOR_FUNCTION __m512i load(mask_t mask, const void* from) { return _mm512_maskz_loadu_epi16(mask, from); }
-  TASED_VECTOR_FUNCTION __m512i load_bytes(mask_t mask, const void* from) {
-    return _mm512_maskz_cvtepu8_epi16(mask, _mm256_maskz_loadu_epi8(mask, from));
+#define TASED_VECTOR(bytes, lanes, bits, bytes_of)                                                                  \
+  template <>                                                                                                       \
+  struct Vector<bytes> {                                                                                            \
+    using mask_t = __mmask##lanes;                                                                                  \
+    TASED_VECTOR_FUNCTION(__m512i, all(int64_t x)) { return _mm512_set1_epi##bits(static_cast<int##bits##_t>(x)); } \
+    TASED_VECTOR_FUNCTION(__m512i, load(mask_t mask, const void* from)) {                                           \
+      return _mm512_maskz_loadu_epi##bits(mask, from);                                                              \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(__m512i, load_bytes(mask_t mask, const void* from)) {                                     \
+      return _mm512_maskz_cvtepu8_epi##bits(mask, bytes_of##_maskz_loadu_epi8(mask, from));                         \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(void, store(void* to, mask_t mask, __m512i x)) {                                          \
+      _mm512_mask_storeu_epi##bits(to, mask, x);                                                                    \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(__m512i, add(__m512i a, __m512i b)) { return _mm512_add_epi##bits(a, b); }                \
+    TASED_VECTOR_FUNCTION(__m512i, subtract(__m512i a, __m512i b)) { return _mm512_sub_epi##bits(a, b); }           \
+    TASED_VECTOR_FUNCTION(mask_t, equal(mask_t mask, __m512i a, __m512i b)) {                                       \
+      return _mm512_mask_cmpeq_epi##bits##_mask(mask, a, b);                                                        \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(mask_t, below(__m512i a, __m512i b)) { return _mm512_cmplt_epu##bits##_mask(a, b); }      \
+    TASED_VECTOR_FUNCTION(__m512i, select(mask_t mask, __m512i a, __m512i b)) {                                     \
+      return _mm512_mask_mov_epi##bits(b, mask, a);                                                                 \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(__m512i, permute(__m512i low, __m512i index, __m512i high)) {                             \
+      return _mm512_permutex2var_epi##bits(low, index, high);                                                       \
+    }                                                                                                               \
   }
-  TASED_VECTOR_FUNCTION void store(void* to, mask_t mask, __m512i x) { _mm512_mask_storeu_epi16(to, mask, x); }
-  TASED_VECTOR_FUNCTION __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
-  TASED_VECTOR_FUNCTION __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi16(a, b); }
-  TASED_VECTOR_FUNCTION mask_t equal(mask_t mask, __m512i a, __m512i b) {
-    return _mm512_mask_cmpeq_epi16_mask(mask, a, b);
-  }
-  TASED_VECTOR_FUNCTION mask_t below(__m512i a, __m512i b) { return _mm512_cmplt_epu16_mask(a, b); }
-  TASED_VECTOR_FUNCTION __m512i select(mask_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi16(b, mask, a); }
-  TASED_VECTOR_FUNCTION __m512i permute(__m512i low, __m512i index, __m512i high) {
-    return _mm512_permutex2var_epi16(low, index, high);
-  }
-};
-
-template <>
-struct Vector<4> {
-  using mask_t = __mmask16;
-  TASED_VECTOR_FUNCTION __m512i all(int64_t x) { return _mm512_set1_epi32(static_cast<int32_t>(x)); }
-  TASED_VECTOR_FUNCTION __m512i load(mask_t mask, const void* from) { return _mm512_maskz_loadu_epi32(mask, from); }
-  TASED_VECTOR_FUNCTION __m512i load_bytes(mask_t mask, const void* from) {
-    return _mm512_maskz_cvtepu8_epi32(mask, _mm_maskz_loadu_epi8(mask, from));
-  }
-  TASED_VECTOR_FUNCTION void store(void* to, mask_t mask, __m512i x) { _mm512_mask_storeu_epi32(to, mask, x); }
-  TASED_VECTOR_FUNCTION __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
-  TASED_VECTOR_FUNCTION __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
-  TASED_VECTOR_FUNCTION mask_t equal(mask_t mask, __m512i a, __m512i b) {
-    return _mm512_mask_cmpeq_epi32_mask(mask, a, b);
-  }
-  TASED_VECTOR_FUNCTION mask_t below(__m512i a, __m512i b) { return _mm512_cmplt_epu32_mask(a, b); }
-  TASED_VECTOR_FUNCTION __m512i select(mask_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi32(b, mask, a); }
-  TASED_VECTOR_FUNCTION __m512i permute(__m512i low, __m512i index, __m512i high) {
-    return _mm512_permutex2var_epi32(low, index, high);
-  }
-};
-
-template <>
-struct Vector<8> {
-  using mask_t = __mmask8;
-  TASED_VECTOR_FUNCTION __m512i all(int64_t x) { return _mm512_set1_epi64(x); }
-  TASED_VECTOR_FUNCTION __m512i load(mask_t mask, const void* from) { return _mm512_maskz_loadu_epi64(mask, from); }
-  TASED_VECTOR_FUNCTION __m512i load_bytes(mask_t mask, const void* from) {
-    return _mm512_maskz_cvtepu8_epi64(mask, _mm_maskz_loadu_epi8(mask, from));
-  }
-  TASED_VECTOR_FUNCTION void store(void* to, mask_t mask, __m512i x) { _mm512_mask_storeu_epi64(to, mask, x); }
-  TASED_VECTOR_FUNCTION __m512i add(__m512i a, __m512i b) { return _mm512_add_epi64(a, b); }
-  TASED_VECTOR_FUNCTION __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi64(a, b); }
-  TASED_VECTOR_FUNCTION mask_t equal(mask_t mask, __m512i a, __m512i b) {
-    return _mm512_mask_cmpeq_epi64_mask(mask, a, b);
-  }
-  TASED_VECTOR_FUNCTION mask_t below(__m512i a, __m512i b) { return _mm512_cmplt_epu64_mask(a, b); }
-  TASED_VECTOR_FUNCTION __m512i select(mask_t mask, __m512i a, __m512i b) { return _mm512_mask_mov_epi64(b, mask, a); }
-  TASED_VECTOR_FUNCTION __m512i permute(__m512i low, __m512i index, __m512i high) {
-    return _mm512_permutex2var_epi64(low, index, high);
-  }
-};
-
+#define TASED_VECTOR_FUNCTION(result, declaration) TASED_AVX512 static TASED_INLINE result declaration
+TASED_VECTOR(2, 32, 16, _mm256);
+TASED_VECTOR(4, 16, 32, _mm);
+TASED_VECTOR(8, 8, 64, _mm);
+#undef TASED_VECTOR
 #undef TASED_VECTOR_FUNCTION
 
 // What the lanes of a mask are.
@@ -105,7 +75,8 @@ class VectorRead {
  public:
   // Whether that is faster than one window after another.
   static bool pays(const PoolGeometry& g) {
-    return vector_level() == Level::kAvx512 && g.t.kernel == 1 && 7 * g.h.kernel <= 8 * windows_at_once(g.w);
+    return vector_level() == Level::kAvx512 && g.t.kernel == 1 && g.w.size <= kMostColumns &&
+           7 * g.h.kernel <= 8 * windows_at_once(g.w);
   }
 
   explicit VectorRead(const PoolGeometry& g) : g_(g) {
@@ -191,8 +162,8 @@ class VectorWrite {
  public:
   // Whether that is faster than one window after another.
   static bool pays(const PoolGeometry& g) {
-    return vector_level() == Level::kAvx512 && g.w.stride <= kMostStride && shifts(g.w) <= kMostShifts &&
-           g.h.kernel <= 3 * g.h.stride;
+    return vector_level() == Level::kAvx512 && g.w.size <= kMostColumns && g.w.stride <= kMostStride &&
+           shifts(g.w) <= kMostShifts && g.h.kernel <= 3 * g.h.stride;
   }
 
   explicit VectorWrite(const PoolGeometry& g) : g_(g), shifts_(shifts(g.w)) {
