@@ -67,22 +67,28 @@ def test_unpooling_equals_stock_on_one_thread(case: Case, dtype: torch.dtype, fi
 
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "misaligned"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@pytest.mark.parametrize("spatial", [(3, 2, 1), (3, 1, 1), (2, 2, 0)], ids=str)
+@pytest.mark.parametrize("spatial", [(3, 2, 1), (3, 1, 1), (2, 2, 0), (4, 2, 1), (5, 2, 2)], ids=str)
 def test_every_width_and_channel_count_around_the_vector_sizes(
     spatial: tuple[int, int, int], dtype: torch.dtype, layout: str, device: torch.device
 ) -> None:
     kernel, _, padding = spatial
-    for size in cases.VECTOR_SIZES:
+    for size in (*cases.VECTOR_SIZES, 127, 128, 129):
         shape = (1, size, 4, 5, 6) if layout == "channels_last" else (1, 2, 4, 5, size)
         if size + 2 * padding < kernel and layout != "channels_last":
             continue
         z_enc = make(shape, dtype, "ties")
         switches = reference.aux_pool(z_enc, 2, *spatial)
-        x = make(switches.shape, dtype)
+        x = make(switches.shape, dtype).requires_grad_()
         expected = reference.max_unpool(x, switches, *spatial, output_size=shape[3:])
-        z_enc, x, switches = (LAYOUTS[layout](tensor.to(device)) for tensor in (z_enc, x, switches))
-        assert_same(tased_ext.max_unpool(x, switches, *spatial, output_size=shape[3:]), expected, context=size)
-        assert_same(tased_ext.aux_pool_unpool(z_enc, x, 2, *spatial), expected, context=size)
+        gradient = make(expected.shape, dtype, "special")
+        (expected_gradient,) = torch.autograd.grad(expected, x, gradient)
+        z_enc, x, switches, gradient = (
+            LAYOUTS[layout](tensor.to(device)) for tensor in (z_enc, x.detach(), switches, gradient)
+        )
+        y = tased_ext.max_unpool(x.requires_grad_(), switches, *spatial, output_size=shape[3:])
+        assert_same(y, expected, context=size)
+        assert_same(torch.autograd.grad(y, x, gradient)[0], expected_gradient, context=size)
+        assert_same(tased_ext.aux_pool_unpool(z_enc, x.detach(), 2, *spatial), expected, context=size)
 
 
 # --------------------------------------------------------------------------------------------------------- rule by rule
