@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
+NO_IMAGE: RGB = np.empty((0, 0, 3), np.uint8)  # of a frame whose time alone counts
 
 # Frames above 8192x8192 are taken for damage or malice, and refused before memory is.
 MAX_PIXELS = 2**26

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .chunks import Chunks
+from .frames import NO_IMAGE
 from .output import Writer
 from .predictor import Predictor, RawMap, step_of
 from .render import Map
@@ -29,7 +30,6 @@ from .video import STDIN, VideoError, VideoFrame, VideoInfo, VideoReader, is_url
 from .writers import WRITERS
 
 QUEUE = 4  # frames that wait between two threads
-NO_IMAGE = np.empty((0, 0, 3), np.uint8)
 HELD_BYTES = 2**29  # frames that may wait for their maps in memory; larger ones are decoded a second time
 
 Item = TypeVar("Item")
