@@ -71,7 +71,7 @@ class Pretrained:
         if unknown:
             raise TypeError(f"from_pretrained takes no {unknown[0]!r}: the file decides the variant")
         config, weights = _files(source, hub)
-        state, stated, origin = read_weights(weights)
+        _, state, stated, origin = read_weights(weights)
         if config is not None:
             stated = checked_options(_read_json(config), os.fspath(config))
         if stated is None:

@@ -38,7 +38,6 @@ from .shared import (
     reason,
     say,
     seed,
-    weights_key,
 )
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
@@ -195,9 +194,9 @@ def _workers(split: Split) -> int:
 def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | NetworkMaps:
     if options.pred is not None:
         return MapFolder(options.pred, split)
-    net = network(options)
+    net, key = network(options)
     predictor = Predictor(net, size=options.size, device=devices(options), precision=options.precision)
-    return NetworkMaps(predictor, f"{weights_key(options)} {net.options}")
+    return NetworkMaps(predictor, f"{key} {net.options}")
 
 
 def refused(faults: Faults, sentence: str) -> int:

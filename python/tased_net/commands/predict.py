@@ -40,7 +40,6 @@ from .shared import (
     reason,
     say,
     seed,
-    weights_key,
     weights_name,
 )
 
@@ -184,7 +183,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     worker = Worker(options, style)
     settings = {
-        "weights": weights_key(options),
+        "weights": worker.weights,
         "variant": architecture(worker.predictor.net.options),
         "size": list(worker.predictor.size),
         "precision": options.precision,
@@ -309,12 +308,19 @@ class Worker:
         Of what is shown.
     decided
         What was settled for the whole job, if it was.
+
+    Attributes
+    ----------
+    predictor
+        The network.
+    weights
+        What tells its weights from others.
     """
 
     def __init__(self, options: argparse.Namespace, style: Style, decided: Mapping[str, Any] | None = None) -> None:
         self.options, self.style = options, style
         self._lengths: dict[str, int | None] = {}
-        net = network(options)
+        net, self.weights = network(options)
         try:
             self.predictor = Predictor(
                 net,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 import signal
@@ -11,7 +10,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -24,7 +22,7 @@ from ..predictor import SIZE
 from ..sizes import read_size, written
 from ..tased import TASEDNet
 from ..texts import printable
-from ..weights import ARCHITECTURE, BUNDLED, described, load_weights, read_weights
+from ..weights import ARCHITECTURE, BUNDLED, WeightsFile, described, put_weights, read_weights
 
 DEFAULT_WEIGHTS, NO_WEIGHTS = "synthetic", "none"
 
@@ -83,10 +81,14 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ARCHITECTURE if getattr(options, name, None) is not None}
 
 
-def variant(options: argparse.Namespace) -> dict[str, Any]:
-    """The variant that --weights states, if it does, with the options of the command line; checked."""
-    trained = options.weights not in (None, NO_WEIGHTS)
-    stated = (read_weights(options.weights).options if trained else None) or {}
+def read(options: argparse.Namespace) -> WeightsFile | None:
+    """What the file of --weights holds; None for random weights."""
+    return None if options.weights in (None, NO_WEIGHTS) else read_weights(options.weights)
+
+
+def variant(options: argparse.Namespace, weights: WeightsFile | None) -> dict[str, Any]:
+    """The variant that the weights state, if they do, with the options of the command line; checked."""
+    stated = (weights and weights.options) or {}
     wanted = {**stated, **given(options)}
     try:
         with torch.device("meta"):
@@ -116,19 +118,21 @@ def devices(options: argparse.Namespace) -> list[torch.device]:
     return found
 
 
-def network(options: argparse.Namespace) -> TASEDNet:
-    """The network that the options describe, with its weights, and a word about these."""
-    wanted = variant(options)
+def network(options: argparse.Namespace) -> tuple[TASEDNet, str]:
+    """The network that the options describe, and what tells its weights from others; says a word about these."""
+    weights = read(options)
+    wanted = variant(options, weights)
     torch.manual_seed(options.seed)
     net = TASEDNet(**wanted)
     untrained = f"untrained, with random weights (seed {options.seed}): its maps say nothing about where people look"
-    if options.weights == NO_WEIGHTS:
+    if weights is None:
         say(f"the network is {untrained}")
-    elif load_weights(net, options.weights) == "encoder":
+        return net, f"seed {options.seed}"
+    if put_weights(net, weights) == "encoder":
         say(f"{options.weights} holds the encoder only: the prediction network is {untrained}")
     elif net.origin.about is not None:
         say(f"weights {options.weights}: {net.origin.about}")
-    return net
+    return net, weights.key()
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -140,13 +144,6 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         help="the authors' .pt file, or .safetensors, which may state the variant; none for random weights (default: "
         f"{DEFAULT_WEIGHTS}, which come with the package and have learned from synthetic clips)",
     )
-
-
-def weights_key(options: argparse.Namespace) -> str:
-    """Tells the network's weights from others, wherever they lie."""
-    if options.weights == NO_WEIGHTS:
-        return f"seed {options.seed}"
-    return hashlib.sha256(Path(BUNDLED.get(options.weights, options.weights)).read_bytes()).hexdigest()
 
 
 def weights_name(options: argparse.Namespace) -> str:

@@ -23,7 +23,7 @@ from ..errors import is_out_of_memory
 from ..losses import Loss
 from ..recipes import PRECISIONS, Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
-from ..weights import Origin, architecture, load_weights, read_weights
+from ..weights import Origin, architecture, load_weights, put_weights, read_weights
 from .datasets import open_splits
 from .draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
 from .folder import COLUMNS, OwnError, Row, RunFolder, State, TrainingError
@@ -510,21 +510,22 @@ def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Proc
 
 def _network(recipe: Recipe, state: State | None, tell: Tell) -> TASEDNet:
     """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed."""
-    stated = read_weights(recipe.weights).options if recipe.weights is not None and state is None else None
+    weights = read_weights(recipe.weights) if recipe.weights is not None and state is None else None
+    stated = (weights and weights.options) or {}
     begins_at_random = recipe.weights is None and recipe.encoder_weights == "none"
     torch.manual_seed(recipe.seed)
     try:
-        net = TASEDNet(**{**(stated or {}), **network_options(recipe)})
+        net = TASEDNet(**{**stated, **network_options(recipe)})
     except ValueError as error:
         raise RecipeError(str(error)) from error
     if state is not None:
         return net
-    if recipe.weights is not None and recipe.encoder_weights != "none":
+    if weights is not None and recipe.encoder_weights != "none":
         raise RecipeError(
             "weights and encoder_weights are both given: those of a whole network have an encoder already"
         )
-    if recipe.weights is not None:
-        load_weights(net, recipe.weights)
+    if weights is not None:
+        put_weights(net, weights)
     elif begins_at_random:
         tell(
             "the encoder begins with random weights; the paper's begins with those of Kinetics: --encoder-weights FILE"
