@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .chunks import Chunks
+from .engine import RawMap
 from .frames import NO_IMAGE
 from .output import Writer
-from .predictor import Predictor, RawMap, step_of
+from .predictor import Predictor, step_of
 from .render import Map
 from .style import Spool, Style
 from .video import STDIN, VideoError, VideoFrame, VideoInfo, VideoReader, is_url, open_video

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tased_net import Predictor, TASEDNet, memory, predictor
 from tased_net.chunks import Chunks
+from tased_net.engine import PlainRun
 from tased_net.errors import MemoryWarning, is_out_of_memory
-from tased_net.predictor import PlainRun
 from tased_net.reuse import SharingRun
 from tased_net.sliding import sliding_windows
 from tased_net.video import RGB, VideoFrame, video_writer
