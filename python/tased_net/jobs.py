@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .images import SUFFIXES as IMAGES
 from .images import image_files
 from .locks import Lock
-from .sources import is_pattern
-from .video import STDIN, is_url, video_name
+from .sources import STDIN, is_pattern, is_url, video_name
 from .writers import WRITERS
 
 if TYPE_CHECKING:

@@ -22,12 +22,13 @@ from torch import Tensor
 
 from .chunks import Chunks
 from .engine import RawMap
-from .frames import NO_IMAGE
+from .frames import NO_IMAGE, VideoError, VideoFrame, VideoInfo, VideoReader
 from .output import Writer
 from .predictor import Predictor, step_of
 from .render import Map
+from .sources import STDIN, is_url
 from .style import Spool, Style
-from .video import STDIN, VideoError, VideoFrame, VideoInfo, VideoReader, is_url, open_video
+from .video import open_video
 from .writers import WRITERS
 
 QUEUE = 4  # frames that wait between two threads

@@ -24,6 +24,7 @@ from .frames import RGB, VideoFrame, VideoInfo
 from .output import EvenSample, FileWriter
 from .render import Map, heat, overlay, reduced
 from .style import Style
+from .words import clock
 from .writing import video_writer, whole_file
 
 WIDTH = 640  # pixels of the overlay at most
@@ -199,11 +200,7 @@ def _size(image: RGB | Map) -> str:
 
 def _clock(seconds: float) -> str:
     """1:02:03, 2:03 or 2.5 s."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def _rows(facts: Mapping[str, str]) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from .data import DataError, Split, Video
+from .frames import RGB
 from .render import TILE_WIDTH, Sheet, overlay
 from .scores import TITLES, Scores
 from .scoring import Example
-from .video import RGB
 from .writing import whole_file, write_image
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -59,7 +59,8 @@ DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64,
 
 # Weights that come with the package, by the names that stand for a file.
 BUNDLED = {"synthetic": Path(__file__).with_name("synthetic.safetensors")}
-MAX_ABOUT = 300
+MAX_ABOUT = 300  # characters
+LISTED = 3  # keys that a message names
 
 
 class WeightsError(ValueError):
@@ -410,6 +411,5 @@ def _check_fit(path: str, net: TASEDNet, wanted: Mapping[str, tuple[int, ...]], 
     )
 
 
-def _shortened(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    return ", ".join(map(shown, names[:most])) + (", …" if len(names) > most else "")
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:LISTED])) + (", …" if len(names) > LISTED else "")

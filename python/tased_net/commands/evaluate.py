@@ -17,7 +17,7 @@ from ..data import DATASETS, DataError, Split, open_dataset
 from ..evaluate import Evaluation, evaluate
 from ..locks import NAME, HeldError, Lock
 from ..metrics import SPLITS
-from ..predictions import Faults, MapFolder, NetworkMaps, plural, read_map
+from ..predictions import Faults, MapFolder, NetworkMaps, read_map
 from ..predictor import PRECISIONS, Predictor
 from ..published import table
 from ..score_plots import draw_frames, plot_time, plot_videos
@@ -25,6 +25,7 @@ from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
 from ..sharing import cores
 from ..texts import printable
+from ..words import plural
 from ..writing import whole_file
 from .shared import (
     Commands,

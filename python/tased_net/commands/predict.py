@@ -16,13 +16,15 @@ import torch
 from .. import __version__
 from ..chunks import Chunks
 from ..errors import first_line
+from ..frames import VideoError
 from ..jobs import Job, JobError, Task, clear, sources_in, tasks_for
 from ..locks import HeldError
 from ..predict import render_video
 from ..predictor import PRECISIONS, Predictor
 from ..render import ALPHA, COLORMAP
+from ..sources import STDIN, is_url
 from ..style import NORMALIZATIONS, SMOOTHING, Style
-from ..video import READERS, STDIN, VideoError, is_url, open_video
+from ..video import READERS, open_video
 from ..weights import architecture, described
 from ..writers import WRITERS
 from .progress import Progress, progress_for

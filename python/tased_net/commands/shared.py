@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TypeAlias
@@ -23,6 +23,7 @@ from ..sizes import read_size, written
 from ..tased import TASEDNet
 from ..texts import printable
 from ..weights import ARCHITECTURE, BUNDLED, WeightsFile, described, put_weights, read_weights
+from ..words import listed
 
 DEFAULT_WEIGHTS, NO_WEIGHTS = "synthetic", "none"
 
@@ -173,7 +174,7 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
         "--aggregation",
         choices=AGGREGATIONS,
         metavar="HOW",
-        help=f"how the prediction network joins the frames: {_listed(AGGREGATIONS)}",
+        help=f"how the prediction network joins the frames: {listed(AGGREGATIONS, 'or')}",
     )
     add("--upsampling", choices=UPSAMPLINGS, help="how it upsamples between its blocks")
     add("--denser", action="store_const", const=True, help="put two more convolutions into each of its spatial blocks")
@@ -187,11 +188,8 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
 def size(text: str) -> tuple[int, int]:
+    """The type of --size: height and width."""
     try:
         return read_size(text)
     except ValueError as error:

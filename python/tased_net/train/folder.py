@@ -13,8 +13,8 @@ import torch
 from ..checkpoints import CheckpointError, load_checkpoint
 from ..locks import NAME, HeldError, Lock
 from ..tased import TASEDNet
-from ..video import whole_file
 from ..weights import WeightsError
+from ..writing import whole_file
 
 FORMAT = 1  # of the state
 COLUMNS = (

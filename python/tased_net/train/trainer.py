@@ -375,7 +375,7 @@ class Trainer:
         if self.skipped > recipe.max_skipped:
             raise TrainingError(
                 f"step {step}: {self.skipped} clips could not be read, more than max_skipped = {recipe.max_skipped}; repair the "
-                f"data set or raise --max-skipped, and go on with --resume"
+                f"dataset or raise --max-skipped, and go on with --resume"
             )
         if not losses.isfinite().all():
             mine = [name for number, name in sorted(names.items()) if not losses[number].isfinite()]
@@ -454,9 +454,8 @@ class Trainer:
             progress=self.progress,
         )
         loss = scores["val_loss"]
-        if (
-            self.step % self.recipe.validate_every == 0
-        ):  # the last step's decides nothing: a longer run would not have it
+        # A validation for which the end of the run is the only reason decides nothing: a longer run would not have it.
+        if self.step % self.recipe.validate_every == 0:
             self.rates.observe(loss)
         if loss < self.best:
             self.best = loss
