@@ -124,11 +124,17 @@ class VideoReader(ABC):
 
         All are decoded, as that alone gives the same frames as an iteration from the beginning; those left out are not
         brought to RGB where the reader can do without.
+
+        Raises
+        ------
+        VideoError
+            If no frame can be decoded.
         """
         return islice(iter(self), start, None)
 
     @property
     def info(self) -> VideoInfo:
+        """What a writer wants to know of it."""
         return VideoInfo(self.source, self.rate, self.time_base, self.expected_frames, self.sound)
 
     def __enter__(self) -> Self:

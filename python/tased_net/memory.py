@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# Where Linux tells of a container (cgroup 2 and 1): the limit, what is in use, and what of that is files that it gives up at once.
+# Where Linux tells of a container (cgroup 2 and 1): its limit, what is in use, and what of that are files that it can give up.
 CONTAINERS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

@@ -196,6 +196,13 @@ class Predictor:
     def border(self, map: int, step: Fraction | int = 1) -> tuple[int, int]:
         """Where to begin in order to have a map: the last segment's border before it.
 
+        Parameters
+        ----------
+        map
+            Its number, from 0.
+        step
+            As for `__call__`.
+
         Returns
         -------
         tuple
@@ -367,7 +374,13 @@ class Predictor:
 
 
 def step_of(rate: Fraction, fps: float | None) -> Fraction | int:
-    """Frames of a video from one frame of a clip to the next, so that the network sees `fps` of its `rate` a second."""
+    """Frames of a video from one frame of a clip to the next, so that the network sees `fps` of its `rate` a second.
+
+    Raises
+    ------
+    ValueError
+        If `fps` is not positive.
+    """
     if fps is None:
         return 1
     if not 0 < fps < math.inf:

@@ -58,6 +58,8 @@ class Pretrained:
         ------
         WeightsError
             If the source is missing, damaged, does not say its variant, or does not fit it.
+        TypeError
+            If an option is another one.
 
         Examples
         --------

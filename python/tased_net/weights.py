@@ -84,7 +84,7 @@ class Origin:
 
 
 class WeightsFile(NamedTuple):
-    """What a file holds: tensors under our names, and what it states of their variant and origin; `path` is its name in messages."""
+    """What a file holds: tensors under our names, and what it states of their variant and origin; `path` names it in messages."""
 
     path: str
     state: State
@@ -134,7 +134,7 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
 
 
 def put_weights(net: TASEDNet, weights: WeightsFile) -> Literal["network", "encoder"]:
-    """`load_weights` of a file that has been read."""
+    """`load_weights` of a file that has been read; with its errors, but for those of reading."""
     path, state = weights.path, weights.state
     encoder = {key: value for key, value in state.items() if is_encoder_key(key)}
     wanted = shapes(type(net), net.options)

@@ -159,7 +159,7 @@ class Lister:
         self._now: dict[str, Any] = {}
 
     def __call__(self, path: str) -> Folder:
-        """The folder at a path."""
+        """The folder at a path; a DataError if it cannot be listed."""
         try:
             changed = os.stat(path).st_mtime_ns
         except OSError as error:

@@ -16,8 +16,8 @@ def open_splits(recipe: Recipe, tell: Callable[[str], None], progress: bool) -> 
     """The videos to train on and those to validate on, all with density maps.
 
     Without a word in the recipe they are the dataset's splits "train" and "val". What has no splits is trained on whole; where
-    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out. To `overfit` is to validate on what is
-    trained on: the other split is not opened then.
+    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out. To `overfit` is to validate on
+    what is trained on: the other split is not opened then.
 
     Raises
     ------

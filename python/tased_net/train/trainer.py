@@ -80,8 +80,8 @@ def train(
         A folder for the results: the network as ``last.safetensors`` and ``best.safetensors`` (lowest validation loss), which
         `TASEDNet.from_pretrained` reads, ``state.pt``, ``log.csv``, ``recipe.toml``, ``loss.png``, ``validation.png``.
     device
-        "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is for
-        one alone.
+        "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is
+        for one alone.
     resume
         Go on from the run's state, if there is one. On a CPU, with as many threads on the same kind of machine, the weights are
         then, bit for bit, those of a run that was never stopped.
