@@ -8,7 +8,7 @@ from ..info import table
 from ..predictor import SIZE
 from ..texts import printable
 from ..weights import Origin
-from .shared import Commands, add_debug, add_size, add_variant, read, variant
+from .shared import Commands, add_debug, add_size, add_variant, variant, weights_of
 
 
 def add(commands: Commands) -> None:
@@ -32,7 +32,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`tased info`: prints the table of a variant."""
-    weights = read(options)
+    weights = weights_of(options)
     origin = Origin() if weights is None else weights.origin
     for line in table(variant(options, weights), options.size or origin.size or SIZE):
         print(line)

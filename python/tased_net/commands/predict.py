@@ -185,7 +185,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     worker = Worker(options, style)
     settings = {
-        "weights": worker.weights,
+        "weights": worker.weights_key,
         "variant": architecture(worker.predictor.net.options),
         "size": list(worker.predictor.size),
         "precision": options.precision,
@@ -315,14 +315,14 @@ class Worker:
     ----------
     predictor
         The network.
-    weights
+    weights_key
         What tells its weights from others.
     """
 
     def __init__(self, options: argparse.Namespace, style: Style, decided: Mapping[str, Any] | None = None) -> None:
         self.options, self.style = options, style
         self._lengths: dict[str, int | None] = {}
-        net, self.weights = network(options)
+        net, self.weights_key = network(options)
         try:
             self.predictor = Predictor(
                 net,

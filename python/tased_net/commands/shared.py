@@ -82,7 +82,7 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ARCHITECTURE if getattr(options, name, None) is not None}
 
 
-def read(options: argparse.Namespace) -> WeightsFile | None:
+def weights_of(options: argparse.Namespace) -> WeightsFile | None:
     """What the file of --weights holds; None for random weights."""
     return None if options.weights in (None, NO_WEIGHTS) else read_weights(options.weights)
 
@@ -121,7 +121,7 @@ def devices(options: argparse.Namespace) -> list[torch.device]:
 
 def network(options: argparse.Namespace) -> tuple[TASEDNet, str]:
     """The network that the options describe, and what tells its weights from others; says a word about these."""
-    weights = read(options)
+    weights = weights_of(options)
     wanted = variant(options, weights)
     torch.manual_seed(options.seed)
     net = TASEDNet(**wanted)

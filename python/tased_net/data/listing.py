@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..images import SUFFIXES
+from ..sources import VIDEOS
 from .cache import cached, keep
 from .errors import DataError
 
-VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
 MATLAB = (".mat",)
 
 _NUMBERS = 5  # in a name, any of which may be the frame's
