@@ -76,6 +76,13 @@ class Faults:
 class MapFolder:
     """Maps in files: ``NAME/0001.png`` and on, below one folder, as ``tased predict --format maps`` writes them.
 
+    Parameters
+    ----------
+    root
+        The folder.
+    split
+        Whose videos they are of; leading zeros in the folders' names do not matter.
+
     Attributes
     ----------
     faults
@@ -189,6 +196,8 @@ class NetworkMaps:
         The network, and how it computes.
     identity
         Stands for its weights.
+    faults
+        Frames that could not be decoded, so far.
     """
 
     predictor: Predictor
