@@ -85,7 +85,7 @@ class Sheet:
         To write on it, with `font`.
     """
 
-    MARGIN, GAP, HEAD = 24, 6, 76
+    MARGIN, GAP, HEAD = 24, 6, 76  # pixels around all, between pictures, and above the first row
 
     def __init__(self, title: str, columns: Sequence[str], rows: int, tile: tuple[int, int], line: int = 0) -> None:
         large, self.font = ImageFont.load_default(18), ImageFont.load_default(13)

@@ -18,7 +18,7 @@ from ..evaluate import Evaluation, evaluate
 from ..locks import NAME, HeldError, Lock
 from ..metrics import SPLITS
 from ..predictions import Faults, MapFolder, NetworkMaps, read_map
-from ..predictor import PRECISIONS, Predictor
+from ..predictor import Predictor
 from ..published import table
 from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
@@ -31,6 +31,7 @@ from .shared import (
     Commands,
     PageFormatter,
     UsageError,
+    add_computing,
     add_debug,
     add_size,
     add_variant,
@@ -106,16 +107,7 @@ Exit status: 0 all done, 1 predictions are missing or a file cannot be read or w
     )
     add("--strict", action="store_true", help="refuse a dataset that is not complete")
     add("--overwrite", action="store_true", help="replace results that are there already")
-    add(
-        "--device",
-        help="with --weights: cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)",
-    )
-    add(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        default="float32",
-        help="type to compute in, with --weights (default: %(default)s)",
-    )
+    add_computing(parser, "with --weights: ")
     add("--quiet", action="store_true", help="no progress bar, no table")
     add_size(parser)
     add_variant(parser)

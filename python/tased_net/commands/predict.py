@@ -20,7 +20,7 @@ from ..frames import VideoError
 from ..jobs import Job, JobError, Task, clear, sources_in, tasks_for
 from ..locks import HeldError
 from ..predict import render_video
-from ..predictor import PRECISIONS, Predictor
+from ..predictor import Predictor
 from ..render import ALPHA, COLORMAP
 from ..sources import STDIN, is_url
 from ..style import NORMALIZATIONS, SMOOTHING, Style
@@ -32,6 +32,7 @@ from .shared import (
     Commands,
     PageFormatter,
     UsageError,
+    add_computing,
     add_debug,
     add_size,
     add_variant,
@@ -125,12 +126,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
     )
     computing = parser.add_argument_group("computing")
     _add_size_and_time(computing)
-    computing.add_argument(
-        "--device", help="cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)"
-    )
-    computing.add_argument(
-        "--precision", choices=tuple(PRECISIONS), default="float32", help="type to compute in (default: %(default)s)"
-    )
+    add_computing(computing)
     computing.add_argument(
         "--compile",
         choices=("auto", "always", "never"),

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
-from ..predictor import SIZE
+from ..predictor import PRECISIONS, SIZE
 from ..sizes import read_size, written
 from ..tased import TASEDNet
 from ..texts import printable
@@ -160,6 +160,20 @@ def add_size(parser: argparse._ActionsContainer) -> None:
         metavar="HxW",
         help=f"size that frames are resized to for the network (default: what the weights have learned from, {written(SIZE)} if "
         "they do not say)",
+    )
+
+
+def add_computing(parser: argparse._ActionsContainer, when: str = "") -> None:
+    """Adds --device and --precision; `when` says when they matter."""
+    parser.add_argument(
+        "--device",
+        help=f"{when}cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default="float32",
+        help=f"{when}type to compute in (default: %(default)s)",
     )
 
 
