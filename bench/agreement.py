@@ -26,6 +26,7 @@ from tased_net.video import open_video
 Maps = NDArray[Any]  # (N, h, w)
 
 PRECISIONS: tuple[Literal["float64", "float32", "bfloat16"], ...] = ("float64", "float32", "bfloat16")
+PLAIN = "plain, one at a time"
 FLIPPED = 1e-3  # difference from which on a pixel counts as flipped
 
 
@@ -71,9 +72,9 @@ def rows(net: TASEDNet, frames: Sequence[NDArray[np.uint8]], size: tuple[int, in
 
         plain = maps(reuse=False, chunk=1)
         truth = plain if precision == "float64" else truth
-        ways = {"plain": plain, "two at a time": maps(reuse=False, chunk=2), "shared": maps(chunk=2)}
+        ways = {PLAIN: plain, "plain, two at a time": maps(reuse=False, chunk=2), "shared": maps(chunk=2)}
         for way, found in ways.items():
-            for other, reference in (("plain", plain), ("float64", truth)):
+            for other, reference in ((PLAIN, plain), ("float64", truth)):
                 if found is not reference:
                     yield f"| {precision} | {way} | {other} | {_cells(compared(found, reference))} |"
 

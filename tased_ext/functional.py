@@ -38,7 +38,7 @@ def aux_pool(
     *,
     ceil_mode: bool = False,
 ) -> Tensor:
-    """Switches of Auxiliary pooling: the maximum over time, then its arg-max over space (paper, section 3.3).
+    """Switches of Auxiliary pooling: the maximum over time, then its arg-max over space (paper, section 3.3: P1 and P2).
 
     Ties go to the first position in row-major order; NaN wins, the last of several. Trailing frames that do not fill a
     temporal window are dropped.
@@ -63,6 +63,8 @@ def aux_pool(
     ------
     RuntimeError
         If a shape, dtype or window is not possible; the message names it.
+    TypeError, ValueError
+        If an argument has another type, or another number of integers.
 
     Examples
     --------
@@ -101,7 +103,7 @@ def aux_max_pool(
 
     Raises
     ------
-    RuntimeError
+    RuntimeError, TypeError, ValueError
         As in `aux_pool`.
 
     Examples
@@ -154,6 +156,8 @@ def max_unpool(
     ------
     RuntimeError
         If a shape, dtype, device, window or output size does not fit; the message names it.
+    TypeError, ValueError
+        As in `aux_pool`; also for an `output_size` of fewer than two.
 
     Examples
     --------
@@ -203,6 +207,8 @@ def aux_pool_unpool(
     ------
     RuntimeError
         If a shape, dtype, device or window does not fit; the message names it.
+    TypeError, ValueError
+        As in `aux_pool`.
 
     Examples
     --------
@@ -245,6 +251,8 @@ def max_pool3d(
     ------
     RuntimeError
         If a shape, dtype or window is not possible; for a larger window use `torch.nn.MaxPool3d`.
+    TypeError, ValueError
+        As in `aux_pool`.
 
     Examples
     --------
@@ -286,6 +294,8 @@ def switches_to_indices(
     ------
     RuntimeError
         If `switches` are not uint8.
+    TypeError, ValueError
+        As in `aux_pool`; also for an `output_size` of fewer than two.
 
     Examples
     --------
@@ -333,7 +343,10 @@ def indices_to_switches(
     Raises
     ------
     RuntimeError
-        If an index lies outside its window; the message tells which.
+        If `indices` are not int64, a window has more than 256 positions, or an index lies outside its window; the message tells
+        which.
+    TypeError, ValueError
+        As in `aux_pool`; also for an `output_size` of fewer than two.
 
     Examples
     --------

@@ -170,9 +170,12 @@ class AuxPoolUnpool(_Layer):
 class MaxPool3d(_Layer):
     """`torch.nn.MaxPool3d` that keeps one byte a window for backward; see `tased_ext.max_pool3d`.
 
-    Takes its arguments; dilation and indices it does not serve, and says so.
-
     Shapes: (N, C, T, H, W) or (C, T, H, W) → (N, C, t', h, w).
+
+    Raises
+    ------
+    ValueError
+        If its arguments, which are those of the stock layer, ask for dilation or indices.
 
     Examples
     --------

@@ -27,7 +27,8 @@ class Pools(NamedTuple):
 
 
 class StockAuxMaxPool(nn.Module):
-    """`tased_ext.AuxMaxPool` in stock layers; the switches are int64 indices into the flat (t', H, W) volume."""
+    """`tased_ext.AuxMaxPool` in stock layers: (N, C, T, H, W) → values and int64 indices into the flat (t', H, W) volume, both
+    (N, C, t', h, w)."""
 
     def __init__(self, temporal: int, kernel_size: int, stride: int | None = None, padding: int = 0) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class StockAuxMaxPool(nn.Module):
 
 
 class StockMaxUnpool(nn.Module):
-    """`tased_ext.MaxUnpool` in stock layers, on the indices of `StockAuxMaxPool`."""
+    """`tased_ext.MaxUnpool` in stock layers, on the indices of `StockAuxMaxPool`: both (N, C, t', h, w) → (N, C, t', H, W)."""
 
     def __init__(
         self, kernel_size: int, stride: int | None = None, padding: int = 0, *, exact_grad: bool = True
@@ -69,7 +70,7 @@ class StockMaxUnpool(nn.Module):
 
 
 class StockAuxPoolUnpool(nn.Module):
-    """`tased_ext.AuxPoolUnpool` in stock layers."""
+    """`tased_ext.AuxPoolUnpool` in stock layers: (N, C, T, H, W) and (N, C, t', h, w) → (N, C, t', H, W)."""
 
     def __init__(
         self,

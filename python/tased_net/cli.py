@@ -17,8 +17,8 @@ from . import __version__
 from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
 from .commands.shared import UsageError, reason, say, terminated_as_interrupted
 from .errors import MemoryWarning, first_line, is_out_of_memory
+from .frames import VideoWarning
 from .texts import printable
-from .video import VideoWarning
 from .weights import WeightsError
 
 COMMANDS = (predict, train, info, convert, data, synth, evaluate, compare, pack)
@@ -33,8 +33,8 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    # PyTorch takes maps from huge pages then: two windows of 32x224x384 have some
-    # thousand page faults instead of 100,000 (torch 2.14.1, glibc).
+    # PyTorch takes maps from huge pages then: two windows of 32x224x384 have some thousand page faults instead of 100,000 (torch
+    # 2.14.1, glibc).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     options, came = argparse.Namespace(debug=False, when_stopped=""), list[int]()
     try:

@@ -43,8 +43,8 @@ STEPS = 2**12  # of the tables; codes of 16 bits are cut to it, light is taken t
 def to_rgb(frame: av.VideoFrame, width: int, height: int) -> RGB:
     """The frame as uint8 RGB (height, width, 3).
 
-    A matrix that is not stated, or none that is known, is BT.709's in frames of HD size and BT.601's in smaller ones, as players take it. What
-    is transparent lies over black.
+    A matrix that is not stated, or none that is known, is BT.709's in frames of HD size and BT.601's in smaller ones, as players
+    take it. What is transparent lies over black.
 
     Raises
     ------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-# What errors say, in small letters, where memory was refused: PyTorch's allocators on Linux and elsewhere, CUDA, cuBLAS and cuDNN,
-# C++, and oneDNN, which gives no reason (seen with torch 2.14.1).
+# What errors say, in small letters, where memory was refused: PyTorch's allocators on Linux and elsewhere, CUDA, cuBLAS and
+# cuDNN, C++, and oneDNN, which gives no reason (seen with torch 2.14.1).
 REFUSALS = (
     *("can't allocate memory", "not enough memory", "out of memory", "alloc_failed", "bad_alloc"),
     *("could not create a primitive", "could not create a memory"),

@@ -116,6 +116,10 @@ def evaluate(
     ------
     ScoresError
         If no frame can be scored.
+    OSError
+        If `partial` cannot be written to.
+    concurrent.futures.process.BrokenProcessPool
+        If a worker has died; what is done is kept in `partial`.
     """
     videos, kinds, left_out = _annotated(split)
     with processes() as (rank, world):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 RGB = NDArray[np.uint8]  # (H, W, 3)
+NO_IMAGE: RGB = np.empty((0, 0, 3), np.uint8)  # of a frame whose time alone counts
 
 # Frames above 8192x8192 are taken for damage or malice, and refused before memory is.
 MAX_PIXELS = 2**26
@@ -123,11 +124,17 @@ class VideoReader(ABC):
 
         All are decoded, as that alone gives the same frames as an iteration from the beginning; those left out are not
         brought to RGB where the reader can do without.
+
+        Raises
+        ------
+        VideoError
+            If no frame can be decoded.
         """
         return islice(iter(self), start, None)
 
     @property
     def info(self) -> VideoInfo:
+        """What a writer wants to know of it."""
         return VideoInfo(self.source, self.rate, self.time_base, self.expected_frames, self.sound)
 
     def __enter__(self) -> Self:

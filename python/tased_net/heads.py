@@ -1,4 +1,4 @@
-"""The prediction network as data, and the modules built from it (paper sections 3.2 to 3.3, figure 4, tables 1 and 4).
+"""The prediction network as data, and the modules built from it (paper sections 3.2 to 3.4, figure 4, tables 1 and 4).
 
 `prediction_network` lists the convolutions of every variant; `build` turns a list into the module that holds the released
 weights' names. Upsampling between the blocks is a module of its own, chosen by `upsamplings`.
@@ -59,7 +59,7 @@ def prediction_network(
     ----------
     aggregation
         Where the temporal convolutions stand in the last block: before or after its two upsamplings ("early-two-step",
-        "late-two-step"), after both ("late"), or as in the weights released later ("updated").
+        "late-two-step"), after both ("late"), or as in the weights released later ("updated"). Section 3.4.
     frames
         Frames of the encoded clip, T/8, which the last block joins into one: first p, then q of them.
     channels

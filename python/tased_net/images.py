@@ -168,7 +168,15 @@ def _quietly_opened(file: Path) -> Iterator[Image.Image]:
 
 
 def read_image(file: Path) -> RGB:
-    """An image of any mode as uint8 RGB (H, W, 3), upright, what is transparent over black; 16 bits become 8."""
+    """An image of any mode as uint8 RGB (H, W, 3), upright, what is transparent over black; 16 bits become 8.
+
+    Raises
+    ------
+    VideoError
+        If it holds floating-point values, or too many pixels.
+    Exception
+        One of `DAMAGED`.
+    """
     with _quietly_opened(file) as stored:
         image = ImageOps.exif_transpose(stored)
         if image.mode == "F":

@@ -20,17 +20,11 @@ from typing import TYPE_CHECKING, Any
 from .images import SUFFIXES as IMAGES
 from .images import image_files
 from .locks import Lock
-from .sources import is_pattern
-from .video import STDIN, is_url, video_name
+from .sources import STDIN, VIDEOS, is_pattern, is_url, video_name
 from .writers import WRITERS
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-VIDEOS = (
-    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts"),
-    *(".vob", ".webm", ".wmv", ".y4m"),
-)
 
 
 class JobError(Exception):

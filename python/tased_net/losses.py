@@ -1,4 +1,4 @@
-"""What training minimises: KL divergence, or losses made of the benchmark's scores CC, SIM and NSS, and weighted mixes.
+"""What training minimises: KL divergence (paper section 4.1), losses of the benchmark's scores CC, SIM and NSS, and mixes.
 
 Each map counts for itself: its own sum, mean or range, whatever stands beside it in the batch. Maps of one value and maps
 without truth have a defined loss and no gradient, so that none of them makes a batch NaN.

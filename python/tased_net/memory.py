@@ -13,33 +13,39 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+# Where Linux tells of a container (cgroup 2 and 1): its limit, what is in use, and what of that are files that it can give up.
+CONTAINERS = (
+    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
+    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+)
+
 
 def used_bytes(device: torch.device) -> tuple[int, int]:
     """Bytes that this process has on a device, and how many more are to be had there.
 
-    On a CPU the system's word, with the limit of a container; where it gives none, as much as a 64-bit number holds.
+    On a CPU the system's word, and what a container's limit leaves beside all that is in the container; where nothing is told, as
+    much as a 64-bit number holds.
     """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         held = torch.cuda.memory_reserved(device)
         idle = held - torch.cuda.memory_allocated(device)
         return held - idle, free + idle
-    used, free = (
-        _kibibytes("/proc/self/status", "VmRSS") or 0,
-        _kibibytes("/proc/meminfo", "MemAvailable") or sys.maxsize,
-    )
-    for name in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
-        limit = _text(name).strip()
+    used, free = _told("/proc/self/status", "VmRSS") or 0, _told("/proc/meminfo", "MemAvailable") or sys.maxsize
+    for folder, most, now, cached in CONTAINERS:
+        limit, taken = (_text(f"{folder}/{name}").strip() for name in (most, now))
         if limit.isdecimal():
-            free = min(free, max(int(limit) - used, 0))
+            in_use = int(taken) - (_told(f"{folder}/memory.stat", cached) or 0) if taken.isdecimal() else used
+            free = min(free, max(int(limit) - in_use, 0))
     return used, free
 
 
-def _kibibytes(file: str, name: str) -> int | None:
-    """The bytes that a line such as "VmRSS:   123 kB" tells."""
+def _told(file: str, name: str) -> int | None:
+    """The bytes that a line such as "VmRSS:   123 kB" or "inactive_file 4096" tells."""
     for line in _text(file).splitlines():
-        if line.startswith(f"{name}:"):
-            return 1024 * int(line.split()[1])
+        words = line.split()
+        if words and words[0].rstrip(":") == name:
+            return int(words[1]) * (1024 if words[2:] == ["kB"] else 1)
     return None
 
 

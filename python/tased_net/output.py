@@ -47,7 +47,7 @@ class Writer(ABC):
         (target if not self.suffix else target.parent).mkdir(parents=True, exist_ok=True)
 
     @abstractmethod
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
         """Takes one frame and its map.
 
         Parameters
@@ -55,7 +55,7 @@ class Writer(ABC):
         number
             Of the frame, from 0; one after the other.
         frame
-            The frame; may be None where `needs_images` is false, and its time then follows from the rate.
+            The frame; without its image (`frames.NO_IMAGE`) where `needs_images` is false.
         raw
             The network's map, (h, w).
         shown
@@ -97,12 +97,6 @@ class FileWriter(Writer):
 
     def _finish(self) -> None:
         """Writes what comes at the end."""
-
-
-def given(frame: VideoFrame | None) -> VideoFrame:
-    if frame is None:
-        raise ValueError("this writer needs frames")
-    return frame
 
 
 class EvenSample(Generic[Item]):

@@ -21,15 +21,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .chunks import Chunks
+from .engine import RawMap
+from .frames import NO_IMAGE, VideoError, VideoFrame, VideoInfo, VideoReader
 from .output import Writer
-from .predictor import Predictor, RawMap, step_of
+from .predictor import Predictor, step_of
 from .render import Map
+from .sources import STDIN, is_url
 from .style import Spool, Style
-from .video import STDIN, VideoError, VideoFrame, VideoInfo, VideoReader, is_url, open_video
+from .video import open_video
 from .writers import WRITERS
 
 QUEUE = 4  # frames that wait between two threads
-NO_IMAGE = np.empty((0, 0, 3), np.uint8)
 HELD_BYTES = 2**29  # frames that may wait for their maps in memory; larger ones are decoded a second time
 
 Item = TypeVar("Item")

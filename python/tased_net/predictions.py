@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from .data import DataError, Split, Video
 from .data.listing import Series, list_folder
 from .data.truth import read_density
+from .frames import RGB
 from .images import SUFFIXES
 from .predict import postprocess
 from .predictor import Predictor
-from .video import RGB
+from .words import plural, ranges
 
 Map8 = NDArray[np.uint8]  # (h, w)
 
@@ -72,32 +73,15 @@ class Faults:
         return found + self.unreadable
 
 
-def ranges(numbers: Iterable[int]) -> str:
-    """Numbers in words as few as possible.
-
-    >>> ranges([1, 2, 3, 7])
-    '1-3, 7'
-    """
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1][1:] = [number]
-        else:
-            runs.append([number])
-    return ", ".join("-".join(map(str, run)) for run in runs)
-
-
-def plural(count: int) -> str:
-    """What goes between a noun and what is said of so many of it.
-
-    >>> f"1 frame{plural(1)} missing, 2 frame{plural(2)} missing"
-    '1 frame is missing, 2 frames are missing'
-    """
-    return " is" if count == 1 else "s are"
-
-
 class MapFolder:
     """Maps in files: ``NAME/0001.png`` and on, below one folder, as ``tased predict --format maps`` writes them.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    split
+        Whose videos they are of; leading zeros in the folders' names do not matter.
 
     Attributes
     ----------
@@ -212,6 +196,8 @@ class NetworkMaps:
         The network, and how it computes.
     identity
         Stands for its weights.
+    faults
+        Frames that could not be decoded, so far.
     """
 
     predictor: Predictor

@@ -1,45 +1,35 @@
-"""The prediction engine: maps of a video's frames by the sliding window, with what windows share computed once.
+"""Prediction: maps of a video's frames by the sliding window, on one device or several.
 
 A video is cut into *segments* of windows at places that depend on the network alone. Each is computed for itself, in chunks
 that begin at its beginning. So a run that begins at a segment gives the same bits as one that has gone all the way, and so do
-several devices that share the segments, if they compute alike.
-
-Where memory does not suffice for a chunk, the engine goes on at its first window with chunks of half the size, as if the segment
-began there.
+several devices that share the segments, if they compute alike. `engine.py` computes them.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import os
 import threading
-import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from fractions import Fraction
 from itertools import chain, islice, takewhile
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from .chunks import Chunks
-from .errors import MemoryWarning, first_line, is_out_of_memory
+from .engine import Engine, Group, RawMap, Segment, array
 from .frames import RGB, network_input
 from .info import stages
-from .memory import peak_bytes, used_bytes
-from .reuse import SharingRun, clips_of, padded
+from .memory import used_bytes
 from .sizes import MIN_SIDE
 from .sliding import Window, look_back, sliding_windows
 from .tased import TASEDNet
 from .video import open_video
-
-RawMap = NDArray[np.floating[Any]]  # (h, w), from 0 to 1
 
 SIZE = (224, 384)  # height and width that the released weights have learned from
 PRECISIONS = {
@@ -133,7 +123,7 @@ class Predictor:
             raise ValueError(f"device must be one device, or several of one kind, got {device!r}")
         self.size, self.precision, self.reuse, self.compile = size, precision, reuse, compile
         self.clip_length, self.maps = net.clip_length, net.maps
-        self._engines = [_Engine(net, one, PRECISIONS[precision], size, reuse) for one in devices]
+        self._engines = [Engine(net, one, PRECISIONS[precision], size, reuse) for one in devices]
         self.net = self._engines[0].net
         self.chunk = self._chunk(memory_limit) if chunk is None else chunk
 
@@ -205,6 +195,13 @@ class Predictor:
 
     def border(self, map: int, step: Fraction | int = 1) -> tuple[int, int]:
         """Where to begin in order to have a map: the last segment's border before it.
+
+        Parameters
+        ----------
+        map
+            Its number, from 0.
+        step
+            As for `__call__`.
 
         Returns
         -------
@@ -303,16 +300,16 @@ class Predictor:
             if len(held) <= back[0]:
                 yield None
             else:
-                yield _array(run([Window([held[-1 - k] for k in back], last)])[0, -1])
+                yield array(run([Window([held[-1 - k] for k in back], last)])[0, -1])
 
     def _groups(
         self,
-        segments: Iterator[_Segment],
+        segments: Iterator[Segment],
         chunks: Chunks,
         neighbours: bool,
         compiled: bool,
         tick: Callable[[int], object],
-    ) -> Iterator[_Group]:
+    ) -> Iterator[Group]:
         """The maps of each window."""
         if len(self._engines) == 1:
             for segment in segments:
@@ -329,9 +326,9 @@ class Predictor:
         with ThreadPoolExecutor(len(self._engines)) as pool, ExitStack() as stack:
             stack.callback(stop.set)
             free = deque(self._engines)
-            waiting: deque[tuple[Future[list[_Group]], _Engine, bool]] = deque()
+            waiting: deque[tuple[Future[list[Group]], Engine, bool]] = deque()
 
-            def first() -> Iterator[_Group]:
+            def first() -> Iterator[Group]:
                 future, engine, turned = waiting.popleft()
                 groups = list(self._noted(iter(future.result()), chunks))
                 yield from reversed(groups) if turned else groups
@@ -342,7 +339,7 @@ class Predictor:
                     yield from first()
                 engine, held = free.popleft(), segment._replace(windows=iter(list(segment.windows)))
 
-                def work(engine: _Engine = engine, held: _Segment = held) -> list[_Group]:
+                def work(engine: Engine = engine, held: Segment = held) -> list[Group]:
                     groups = engine.groups(held, chunks, neighbours, compiled, counted)
                     return list(takewhile(lambda _: not stop.is_set(), groups))
 
@@ -350,7 +347,7 @@ class Predictor:
             while waiting:
                 yield from first()
 
-    def _noted(self, groups: Iterator[_Group], chunks: Chunks) -> Iterator[_Group]:
+    def _noted(self, groups: Iterator[Group], chunks: Chunks) -> Iterator[Group]:
         """The same, once note is taken of the size of their chunks."""
         for group in groups:
             self.chunk = min(self.chunk, group.chunk)
@@ -376,152 +373,14 @@ class Predictor:
         )
 
 
-class _Engine:
-    """The network on one device."""
-
-    def __init__(
-        self, net: TASEDNet, device: torch.device, dtype: torch.dtype, size: tuple[int, int], reuse: bool
-    ) -> None:
-        self.device, self.dtype, self.size, self.reuse = device, dtype, size, reuse
-        self.net = copy.deepcopy(net).eval()
-        if not self.net.fused:
-            self.net.fuse()
-        self.net.to(device, dtype).to(memory_format=torch.channels_last_3d)
-        self._compiled: dict[str, Callable[..., Tensor]] = {}
-        self._uploads = torch.cuda.Stream(device) if device.type == "cuda" else None
-
-    def run(self, neighbours: bool, batch: int, compiled: bool) -> Callable[[Sequence[Window[Tensor]]], Tensor]:
-        """What computes the maps of windows, (windows, maps, h, w), a few at a time; `neighbours`: they follow each other.
-
-        Compiled is what runs on whole windows; the rest has shapes that change.
-        """
-        kind, whole = (SharingRun, "decode") if self.reuse and neighbours else (PlainRun, "forward")
-        run = kind(self.net, self._upload, self._compile(whole) if compiled else None, batch if compiled else 0)
-
-        def maps(windows: Sequence[Window[Tensor]]) -> Tensor:
-            with torch.no_grad() if compiled else torch.inference_mode():  # freezing knows no_grad only
-                return run(windows)
-
-        return maps
-
-    def _compile(self, name: str) -> Callable[..., Tensor]:
-        if name not in self._compiled:
-            options: dict[str, Any] = {"freezing": True} if self.device.type == "cpu" else {}  # weights are constants
-            method = getattr(self.net, name)
-            self._compiled[name] = torch.compile(method, fullgraph=True, dynamic=False, options=options)
-        return self._compiled[name]
-
-    def groups(
-        self, segment: _Segment, chunks: Chunks, neighbours: bool, compiled: bool, tick: Callable[[int], object]
-    ) -> Iterator[_Group]:
-        """The maps of each window of a segment, in the order in which they are computed."""
-        windows, place, chunk = segment.windows, segment.place, 0
-        ahead: deque[tuple[_Group, list[range], Callable[[], Tensor]]] = deque()
-        while True:
-            if chunk != (size := chunks.at(place)):
-                chunk, run = size, self.run(neighbours, size, compiled)
-            part = list(islice(windows, chunk))
-            if part:
-                download = self._computed(run, part, chunk)
-                if download is None:
-                    chunks.lower(chunk // 2)
-                    windows = chain(part, windows)
-                    continue
-                ahead.append((_Group(place, chunk, []), [window.maps for window in part], download))
-                place += len(part)
-            wait = 1 if self._uploads is not None and part else 0  # a GPU has the next chunk to do meanwhile
-            while len(ahead) > wait:
-                group, taken, download = ahead.popleft()
-                for numbers, maps in zip(taken, download(), strict=True):
-                    tick(len(numbers))
-                    yield group._replace(maps=[_array(maps[number]) for number in numbers])
-            if not part:
-                return
-
-    def _computed(
-        self, run: Callable[[Sequence[Window[Tensor]]], Tensor], part: Sequence[Window[Tensor]], chunk: int
-    ) -> Callable[[], Tensor] | None:
-        """Computes the maps of a chunk: what to call for them when they are needed. None if memory suffices for fewer only."""
-        try:
-            return self._download(run(part))
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            if chunk == 1:
-                raise MemoryError(
-                    f"out of memory on {self.device} with one window of {self.net.clip_length} frames at "
-                    f"{self.size[0]}x{self.size[1]}: make room, or choose a smaller size ({first_line(error)})"
-                ) from error
-        # The error is gone by now, and with its traceback what the chunk had taken.
-        message = f"out of memory on {self.device} with {chunk} windows at a time: goes on with {chunk // 2}"
-        warnings.warn(message, MemoryWarning, stacklevel=2)
-        return None
-
-    def bytes_needed(self, chunk: int) -> int:
-        """Bytes of the tensors that are alive at one time, at most, when windows are computed in chunks of this size."""
-        with torch.device("meta"):
-            twin = TASEDNet(**self.net.options).eval().fuse().to(self.dtype)
-            frames = [torch.empty(*self.size, 3, dtype=self.dtype) for _ in range(twin.clip_length + 2 * chunk - 1)]
-        length, taken = twin.clip_length, range(1)
-        windows = [Window(frames[start : start + length], taken) for start in range(2 * chunk)]
-        run: Any = (SharingRun if self.reuse else PlainRun)(twin)
-
-        def predict() -> None:
-            with torch.inference_mode():
-                for start in (0, chunk):
-                    run(windows[start : start + chunk])
-
-        return peak_bytes(predict)
-
-    def _upload(self, frames: list[Tensor]) -> Tensor:
-        """Frames on the device and in the network's type, (t, h, w, 3)."""
-        stacked = torch.stack(frames)
-        if self._uploads is None:
-            return stacked.to(self.device, self.dtype)
-        with torch.cuda.stream(self._uploads):
-            uploaded = stacked.pin_memory().to(self.device, non_blocking=True)
-        now = torch.cuda.current_stream(self.device)
-        now.wait_stream(self._uploads)
-        uploaded.record_stream(now)
-        return uploaded.to(self.dtype)
-
-    def _download(self, maps: Tensor) -> Callable[[], Tensor]:
-        """Brings maps to the CPU: what to call for them when they are needed."""
-        if self._uploads is None:
-            return maps.cpu
-        fetched = torch.empty(maps.shape, dtype=maps.dtype, pin_memory=True)
-        fetched.copy_(maps, non_blocking=True)
-        there = torch.cuda.Event()
-        there.record(torch.cuda.current_stream(self.device))
-
-        def wait() -> Tensor:
-            there.synchronize()
-            return fetched
-
-        return wait
-
-
-class PlainRun:
-    """The network on windows each of which is computed for itself; arguments as of `SharingRun`."""
-
-    def __init__(
-        self,
-        net: TASEDNet,
-        upload: Callable[[list[Tensor]], Tensor] = torch.stack,
-        forward: Callable[[Tensor], Tensor] | None = None,
-        batch: int = 0,
-    ) -> None:
-        self.maps, self.upload, self.forward, self.batch = net.maps, upload, forward or net.forward, batch
-
-    def __call__(self, windows: Sequence[Window[Tensor]]) -> Tensor:
-        """The network's maps of windows, (windows, maps, H, W)."""
-        clips = torch.stack([self.upload(window.clip) for window in windows])
-        maps = self.forward(padded(clips_of(clips), self.batch))[: len(windows)]
-        return maps.reshape(len(windows), self.maps, *maps.shape[-2:])
-
-
 def step_of(rate: Fraction, fps: float | None) -> Fraction | int:
-    """Frames of a video from one frame of a clip to the next, so that the network sees `fps` of its `rate` a second."""
+    """Frames of a video from one frame of a clip to the next, so that the network sees `fps` of its `rate` a second.
+
+    Raises
+    ------
+    ValueError
+        If `fps` is not positive.
+    """
     if fps is None:
         return 1
     if not 0 < fps < math.inf:
@@ -529,33 +388,7 @@ def step_of(rate: Fraction, fps: float | None) -> Fraction | int:
     return Fraction(rate) / (Fraction(fps).limit_denominator(1001) or Fraction(fps))
 
 
-class _Segment(NamedTuple):
-    """Windows that are computed together, in an order in which each follows the one before it.
-
-    Attributes
-    ----------
-    place
-        How many windows of the video are computed before the first one.
-    windows
-        They.
-    turned
-        Whether that is the other order than the video's.
-    """
-
-    place: int
-    windows: Iterator[Window[Tensor]]
-    turned: bool = False
-
-
-class _Group(NamedTuple):
-    """The maps of a window, with the place of its chunk's first window and the chunk's size."""
-
-    place: int
-    chunk: int
-    maps: list[RawMap]
-
-
-def _segments(windows: Iterator[Window[Tensor]], place: int) -> Iterator[_Segment]:
+def _segments(windows: Iterator[Window[Tensor]], place: int) -> Iterator[Segment]:
     """The segments of a video from a place on."""
     early: list[Window[Tensor]] = []
     for window in windows:
@@ -566,11 +399,6 @@ def _segments(windows: Iterator[Window[Tensor]], place: int) -> Iterator[_Segmen
     else:
         windows = iter(())
     if early:  # they run back in time: in the other order they, too, follow each other
-        yield _Segment(place, reversed(early), turned=True)
+        yield Segment(place, reversed(early), turned=True)
     for number, window in enumerate(windows):
-        yield _Segment(place + len(early) + number * SEGMENT, chain([window], islice(windows, SEGMENT - 1)))
-
-
-def _array(saliency: Tensor) -> RawMap:
-    array: RawMap = (saliency if saliency.dtype == torch.float64 else saliency.float()).numpy()
-    return array
+        yield Segment(place + len(early) + number * SEGMENT, chain([window], islice(windows, SEGMENT - 1)))

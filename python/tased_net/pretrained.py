@@ -58,6 +58,8 @@ class Pretrained:
         ------
         WeightsError
             If the source is missing, damaged, does not say its variant, or does not fit it.
+        TypeError
+            If an option is another one.
 
         Examples
         --------
@@ -71,7 +73,7 @@ class Pretrained:
         if unknown:
             raise TypeError(f"from_pretrained takes no {unknown[0]!r}: the file decides the variant")
         config, weights = _files(source, hub)
-        state, stated, origin = read_weights(weights)
+        _, state, stated, origin = read_weights(weights)
         if config is not None:
             stated = checked_options(_read_json(config), os.fspath(config))
         if stated is None:

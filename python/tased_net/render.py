@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 import matplotlib
@@ -18,7 +18,7 @@ Map = NDArray[np.float32]  # (h, w), from 0 to 1
 
 COLORMAP = "inferno"
 ALPHA = 0.7
-TILE_WIDTH = 416
+TILE_WIDTH = 416  # pixels that a frame is wide on a sheet
 
 
 def overlay(image: RGB, saliency: Map, alpha: float = ALPHA, colormap: str = COLORMAP) -> RGB:
@@ -63,12 +63,59 @@ def reduced(image: RGB, max_width: int, pixel_aspect: Fraction = Fraction(1)) ->
     return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
 
 
+class Sheet:
+    """A dark page of pictures in three columns, under a title and the columns' names.
+
+    Parameters
+    ----------
+    title
+        A line above all.
+    columns
+        Their names.
+    rows
+        How many rows of pictures.
+    tile
+        Width and height in pixels that each picture has room for.
+    line
+        Pixels of each row above its pictures.
+
+    Attributes
+    ----------
+    draw
+        To write on it, with `font`.
+    """
+
+    MARGIN, GAP, HEAD = 24, 6, 76  # pixels around all, between pictures, and above the first row
+
+    def __init__(self, title: str, columns: Sequence[str], rows: int, tile: tuple[int, int], line: int = 0) -> None:
+        large, self.font = ImageFont.load_default(18), ImageFont.load_default(13)
+        across = max(len(columns) * (tile[0] + self.GAP) - self.GAP, round(large.getlength(title)))
+        self._pitch = tile[1] + line + self.GAP
+        size = (2 * self.MARGIN + across, self.HEAD + rows * self._pitch + self.MARGIN)
+        self._image = Image.new("RGB", size, "#111114")
+        self.draw = ImageDraw.Draw(self._image)
+        self.draw.text((self.MARGIN, 16), title, "#f2f2f2", large)
+        self._lefts = [self.MARGIN + column * (tile[0] + self.GAP) for column in range(len(columns))]
+        for left, name in zip(self._lefts, columns, strict=True):
+            self.draw.text((left, self.HEAD - 24), name, "#9a9aa2", self.font)
+        self._line = line
+
+    def top(self, row: int) -> int:
+        """Where a row begins, in pixels from the top."""
+        return self.HEAD + row * self._pitch
+
+    def paste(self, row: int, pictures: Iterable[Image.Image]) -> None:
+        """Puts a row's pictures in their columns."""
+        for left, picture in zip(self._lefts, pictures, strict=True):
+            self._image.paste(picture, (left, self.top(row) + self._line))
+
+    def pixels(self) -> RGB:
+        """The sheet, uint8 RGB."""
+        return np.asarray(self._image)
+
+
 def contact_sheet(
-    scenes: Sequence[tuple[VideoFrame, Map]],
-    title: str,
-    alpha: float = ALPHA,
-    tile_width: int = TILE_WIDTH,
-    colormap: str = COLORMAP,
+    scenes: Sequence[tuple[VideoFrame, Map]], title: str, alpha: float = ALPHA, colormap: str = COLORMAP
 ) -> RGB:
     """Draws frames, maps and overlays side by side, one row a frame, with the time of each.
 
@@ -80,42 +127,30 @@ def contact_sheet(
         A line above them all.
     alpha
         Opacity of the overlays.
-    tile_width
-        Pixels that a frame is wide on the sheet; an upright one gets less, so that rows stay low.
     colormap
         Name of a matplotlib colour map.
 
     Returns
     -------
     numpy.ndarray
-        The sheet, uint8 RGB.
+        The sheet, uint8 RGB: frames are `TILE_WIDTH` pixels wide, upright ones less, so that rows stay low.
     """
     height, width, _ = scenes[0][0].image.shape
     shape = float(width * scenes[0][0].pixel_aspect / height)
-    tile_width = min(tile_width, round(tile_width * shape))
+    tile_width = min(TILE_WIDTH, round(TILE_WIDTH * shape))
     tile = (tile_width, max(1, round(tile_width / shape)))
-    margin, gap, head = 24, 6, 76
-    font, small = ImageFont.load_default(18), ImageFont.load_default(13)
-    across = max(3 * tile[0] + 2 * gap, round(font.getlength(title)))
-    size = (2 * margin + across, head + len(scenes) * (tile[1] + gap) + margin)
-    sheet = Image.new("RGB", size, "#111114")
-    draw = ImageDraw.Draw(sheet)
-    draw.text((margin, 16), title, "#f2f2f2", font)
-    columns = [margin + column * (tile[0] + gap) for column in range(3)]
-    for left, name in zip(columns, ("frame", "saliency", "overlay"), strict=True):
-        draw.text((left, head - 24), name, "#9a9aa2", small)
+    sheet = Sheet(title, ("frame", "saliency", "overlay"), len(scenes), tile)
     for row, (frame, saliency) in enumerate(scenes):
-        top = head + row * (tile[1] + gap)
         pictures = (
             frame.image,
             heat(saliency, (height, width), colormap),
             overlay(frame.image, saliency, alpha, colormap),
         )
-        for left, picture in zip(columns, pictures, strict=True):
-            sheet.paste(Image.fromarray(picture).resize(tile, Image.Resampling.LANCZOS), (left, top))
+        sheet.paste(row, (Image.fromarray(picture).resize(tile, Image.Resampling.LANCZOS) for picture in pictures))
+        corner = (sheet.MARGIN + 8, sheet.top(row) + tile[1] - 24)
         stamp = f"{float(frame.time):.2f} s"
-        draw.text((margin + 8, top + tile[1] - 24), stamp, "white", small, stroke_width=2, stroke_fill="black")
-    return np.asarray(sheet)
+        sheet.draw.text(corner, stamp, "white", sheet.font, stroke_width=2, stroke_fill="black")
+    return sheet.pixels()
 
 
 def _palette(colormap: str) -> NDArray[np.uint8]:

@@ -21,9 +21,10 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from .frames import RGB, VideoFrame, VideoInfo
-from .output import EvenSample, FileWriter, given
+from .output import EvenSample, FileWriter
 from .render import Map, heat, overlay, reduced
 from .style import Style
+from .words import clock
 from .writing import video_writer, whole_file
 
 WIDTH = 640  # pixels of the overlay at most
@@ -101,15 +102,14 @@ class ReportWriter(FileWriter):
         self._measures: list[Measures] = []
         self._sizes = ("", "")
 
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        full = given(frame)
-        small = reduced(full.image, WIDTH, full.pixel_aspect)
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
+        small = reduced(frame.image, WIDTH, frame.pixel_aspect)
         picture = overlay(small, shown, self.style.alpha, self.style.colormap)
-        self._put(replace(full, image=picture, pixel_aspect=Fraction(1)))
-        self._moments.offer(lambda: (full.time, *self._moment(small, shown)))
-        self._times.append(full.time)
+        self._put(replace(frame, image=picture, pixel_aspect=Fraction(1)))
+        self._moments.offer(lambda: (frame.time, *self._moment(small, shown)))
+        self._times.append(frame.time)
         self._measures.append(measures(shown))
-        self._sizes = (_size(full.image), _size(raw))
+        self._sizes = (_size(frame.image), _size(raw))
 
     def _moment(self, image: RGB, shown: Map) -> tuple[RGB, RGB]:
         image = reduced(image, MOMENT_WIDTH)
@@ -200,11 +200,7 @@ def _size(image: RGB | Map) -> str:
 
 def _clock(seconds: float) -> str:
     """1:02:03, 2:03 or 2.5 s."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+    return f"{seconds:.1f} s" if seconds < 60 else clock(seconds)
 
 
 def _rows(facts: Mapping[str, str]) -> str:

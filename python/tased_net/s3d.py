@@ -26,6 +26,7 @@ class MixedWidths(NamedTuple):
 
     @property
     def out(self) -> int:
+        """Channels that the block gives."""
         return self.point + self.first + self.second + self.pooled
 
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from .data import DataError, Split, Video
-from .render import overlay
+from .frames import RGB
+from .render import TILE_WIDTH, Sheet, overlay
 from .scores import TITLES, Scores
 from .scoring import Example
-from .video import RGB
 from .writing import whole_file, write_image
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 COLOR, DARK, FAINT = "#e4572e", "#7a2410", "#b8bfc9"
 NAMED = 40  # videos that have room for their names
 SHOWN = 3  # of the best and of the worst frames
-TILE = 416  # pixels that a frame is wide on the sheet
 
 
 def plot_videos(path: str | os.PathLike[str], scores: Scores, title: str) -> None:
@@ -109,24 +108,18 @@ def draw_frames(
         for word, group in (("best", best), ("worst", worst))
         for example in group
     ]
-    height = max(round(TILE * scene[0].shape[0] / scene[0].shape[1]) for _, _, scene in rows)
-    margin, gap, head, line = 24, 6, 76, 22
-    size = (2 * margin + 3 * TILE + 2 * gap, head + len(rows) * (height + line + gap) + margin)
-    sheet = Image.new("RGB", size, "#111114")
-    draw = ImageDraw.Draw(sheet)
-    small = ImageFont.load_default(13)
-    draw.text((margin, 16), title, "#f2f2f2", ImageFont.load_default(18))
-    lefts = [margin + column * (TILE + gap) for column in range(3)]
-    for left, name in zip(lefts, ("frame and fixations", "truth", "prediction"), strict=True):
-        draw.text((left, head - 24), name, "#9a9aa2", small)
+    height = max(_tile(scene[0])[1] for _, _, scene in rows)
+    sheet = Sheet(title, ("frame and fixations", "truth", "prediction"), len(rows), (TILE_WIDTH, height), line=22)
     for number, (words, example, scene) in enumerate(rows):
-        top = head + number * (height + line + gap)
         values = "   ".join(f"{TITLES[m]} {value:.3f}" for m, value in zip(metrics, example.values, strict=True))
-        draw.text((margin, top), f"{words}   {values}", "#f2f2f2", small)
-        for left, picture in zip(lefts, scene, strict=True):
-            tile = Image.fromarray(picture).resize((TILE, round(TILE * picture.shape[0] / picture.shape[1])))
-            sheet.paste(tile, (left, top + line))
-    write_image(path, np.asarray(sheet))
+        sheet.draw.text((sheet.MARGIN, sheet.top(number)), f"{words}   {values}", "#f2f2f2", sheet.font)
+        sheet.paste(number, (Image.fromarray(picture).resize(_tile(picture)) for picture in scene))
+    write_image(path, sheet.pixels())
+
+
+def _tile(picture: RGB) -> tuple[int, int]:
+    """Width and height of a picture on the sheet."""
+    return TILE_WIDTH, round(TILE_WIDTH * picture.shape[0] / picture.shape[1])
 
 
 def _scene(video: Video, example: Example) -> tuple[RGB, RGB, RGB]:

@@ -89,7 +89,7 @@ class Scores:
         return np.array([video.values.mean(0) for video in self.videos])
 
     def mean(self) -> Values:
-        """The means over all frames."""
+        """The means over all frames, (metrics,)."""
         return np.concatenate([video.values for video in self.videos]).mean(0)
 
     def interval(self, *, seed: int = 0) -> tuple[Values, Values] | None:
@@ -103,7 +103,7 @@ class Scores:
         Returns
         -------
         tuple or None
-            Lower and upper ends of each metric; None for a single video, which tells nothing of others.
+            Lower and upper ends, (metrics,) each; None for a single video, which tells nothing of others.
         """
         counts = self.counts()
         if len(counts) < 2:

@@ -7,6 +7,11 @@ import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+# Files in folders that are taken for videos; one that is named may be called anything.
+VIDEOS = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".mxf", ".ogv", ".ts"),
+    *(".vob", ".webm", ".wmv", ".y4m"),
+)
 STDIN = "-"
 TIMEOUT = 30.0  # seconds that a server may stay silent
 

@@ -80,7 +80,8 @@ class Style:
     def shown(self, raw: NDArray[Any], peak: float | None = None) -> Map:
         """The network's map (h, w) as it is shown, float32 from 0 to 1.
 
-        `peak` is the largest value of the whole video's smoothed maps, which normalize="video" needs (`Spool.peak`).
+        `peak` is the largest value of the whole video's smoothed maps, which normalize="video" needs (`Spool.peak`): a ValueError
+        without it.
         """
         smooth = self.smoothed(raw)
         if self.normalize == "video" and peak is None:
@@ -122,7 +123,7 @@ class Spool:
         self._bytes = 4 * size[0] * size[1]
 
     def append(self, raw: NDArray[Any]) -> None:
-        """Stores a map, as float32."""
+        """Stores a map, as float32; a ValueError if it has another size."""
         if raw.shape != self._size:
             raise ValueError(f"maps here are {self._size}, got {raw.shape}")
         self._file.write(np.ascontiguousarray(raw, np.float32).tobytes())

@@ -40,7 +40,7 @@ class TASEDNet(Pretrained, nn.Module):
         Frames T of a clip: 4 or a multiple of 8. The paper's best is 32.
     aggregation
         How the prediction network joins the frames: "updated" (the weights released later), "late-two-step" (the
-        paper's), "early-two-step" or "late" (its comparisons, table 1).
+        paper's), "early-two-step" or "late" (its comparisons: section 3.4, table 1).
     upsampling
         "unpool" (auxiliary pooling and max-unpooling), "tri" (trilinear interpolation) or "trp" (transposed
         convolution): table 4.

@@ -171,9 +171,8 @@ class PyAVReader(VideoReader):
             yield None
         start, duration = self._container.start_time or 0, self._container.duration or 0
         missing = Fraction(start + duration, av.time_base) - end
-        grace = (
-            2 / self.rate if packets < self._stream.frames else 1
-        )  # headers round, and AVI counts frames it leaves out
+        # Headers round, and AVI counts frames that it leaves out.
+        grace = 2 / self.rate if packets < self._stream.frames else 1
         self._damaged |= missing > grace
 
     def close(self) -> None:

@@ -6,12 +6,13 @@ network exactly is refused before the network is touched, or any memory taken fo
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import itertools
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -58,7 +59,8 @@ DTYPES = frozenset((torch.float32, torch.float16, torch.bfloat16, torch.float64,
 
 # Weights that come with the package, by the names that stand for a file.
 BUNDLED = {"synthetic": Path(__file__).with_name("synthetic.safetensors")}
-MAX_ABOUT = 300
+MAX_ABOUT = 300  # characters
+LISTED = 3  # keys that a message names
 
 
 class WeightsError(ValueError):
@@ -82,11 +84,20 @@ class Origin:
 
 
 class WeightsFile(NamedTuple):
-    """What a file holds: tensors under our names, and what it states of their variant and origin."""
+    """What a file holds: tensors under our names, and what it states of their variant and origin; `path` names it in messages."""
 
+    path: str
     state: State
     options: Options | None
     origin: Origin
+
+    def key(self) -> str:
+        """Tells these tensors from others, whatever file they come from; hexadecimal."""
+        digest = hashlib.sha256()
+        for name, value in sorted(self.state.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.reshape(-1).view(torch.uint8).numpy().data)
+        return digest.hexdigest()
 
 
 def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["network", "encoder"]:
@@ -119,7 +130,12 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
     Traceback (most recent call last):
     tased_net.weights.WeightsError: TASED_updated.pt: no such file
     """
-    state, _, origin = read_weights(path)
+    return put_weights(net, read_weights(path))
+
+
+def put_weights(net: TASEDNet, weights: WeightsFile) -> Literal["network", "encoder"]:
+    """`load_weights` of a file that has been read; with its errors, but for those of reading."""
+    path, state = weights.path, weights.state
     encoder = {key: value for key, value in state.items() if is_encoder_key(key)}
     wanted = shapes(type(net), net.options)
     if len(encoder) == len(state):
@@ -133,7 +149,7 @@ def load_weights(net: TASEDNet, path: str | os.PathLike[str]) -> Literal["networ
     net.load_state_dict(state, strict=False)  # not strict: an encoder is a part, and old files lack num_batches_tracked
     if len(encoder) == len(state):
         return "encoder"
-    net.origin = origin
+    net.origin = weights.origin
     return "network"
 
 
@@ -145,7 +161,7 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     WeightsError
         As `load_weights`, but for the fit.
     """
-    state, options, origin = _read(BUNDLED.get(os.fspath(path), path))
+    _, state, options, origin = _read(BUNDLED.get(os.fspath(path), path))
     state = {key.removeprefix("module."): value for key, value in state.items()}
     if any(key.startswith("base.") for key in state):
         state = _encoder_from_s3d(state)
@@ -157,7 +173,7 @@ def read_weights(path: str | os.PathLike[str]) -> WeightsFile:
     broken = [key for key, value in state.items() if value.is_floating_point() and not value.isfinite().all()]
     if broken:
         raise WeightsError(f"{path}: holds NaN or infinity in {len(broken)} tensors ({_shortened(broken)})")
-    return WeightsFile(state, options, origin)
+    return WeightsFile(os.fspath(path), state, options, origin)
 
 
 def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtype | None = None) -> None:
@@ -263,6 +279,7 @@ def _read_tensors(path: str | os.PathLike[str]) -> WeightsFile:
         raise WeightsError(f"{path}: not a safetensors file, or damaged{reason}") from error
     origin = facts.pop(ORIGIN_KEY, None) if isinstance(facts, dict) else None
     return WeightsFile(
+        os.fspath(path),
         state,
         None if facts is None else checked_options(facts, os.fspath(path)),
         Origin() if origin is None else _checked_origin(origin, os.fspath(path)),
@@ -278,7 +295,7 @@ def _read_pickle(path: str | os.PathLike[str]) -> WeightsFile:
         raise WeightsError(f"{path}: not a state dict, which maps names to tensors")
     if sum(value.nbytes for value in state.values()) > os.path.getsize(path):
         raise WeightsError(f"{path}: its tensors have more values than the file holds")
-    return WeightsFile(state, None, Origin())
+    return WeightsFile(os.fspath(path), state, None, Origin())
 
 
 def _encoder_from_s3d(state: State) -> State:
@@ -383,9 +400,7 @@ def _width(network: type[TASEDNet], state: Mapping[str, Tensor]) -> float | None
     return None
 
 
-def _check_fit(
-    path: str | os.PathLike[str], net: TASEDNet, wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]
-) -> None:
+def _check_fit(path: str, net: TASEDNet, wanted: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor]) -> None:
     complaints = differences(wanted, state)
     if not complaints:
         return
@@ -396,6 +411,5 @@ def _check_fit(
     )
 
 
-def _shortened(names: Iterable[str], most: int = 3) -> str:
-    names = list(names)
-    return ", ".join(map(shown, names[:most])) + (", …" if len(names) > most else "")
+def _shortened(names: Sequence[str]) -> str:
+    return ", ".join(map(shown, names[:LISTED])) + (", …" if len(names) > LISTED else "")

@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image
 
 from .frames import RGB, VideoFrame, VideoInfo
-from .output import EvenSample, FileWriter, Writer, given
-from .render import Map, contact_sheet, heat, overlay, reduced
+from .output import EvenSample, FileWriter, Writer
+from .render import TILE_WIDTH, Map, contact_sheet, heat, overlay, reduced
 from .report import ReportWriter
 from .style import Style
 from .writing import video_writer, whole_file, write_image
@@ -35,8 +35,7 @@ class VideoFileWriter(FileWriter):
         file = video_writer(target, video.rate, video.time_base, sound=video.sound)
         self._put = self._open.enter_context(file)
 
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        frame = given(frame)
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
         self._put(replace(frame, image=self._picture(frame.image, shown)))
 
     @abstractmethod
@@ -101,7 +100,7 @@ class MapsWriter(Writer):
         super().__init__(target, video, style)
         self._count = start
 
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
         write_image(self.target / f"{number + 1:04d}.png", (shown * 255).round().astype(np.uint8))
         self._count = number + 1
 
@@ -138,9 +137,9 @@ class NpzWriter(FileWriter):
         self._times: list[float] = []
         self._size: tuple[int, ...] = (0, 0)
 
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
         self._waiting.write(np.ascontiguousarray(raw, np.float16).tobytes())
-        self._times.append(float(number / self.video.rate if frame is None else frame.time))
+        self._times.append(float(frame.time))
         self._size = raw.shape
 
     def _finish(self) -> None:
@@ -181,10 +180,9 @@ class PreviewWriter(FileWriter):
         self._sample: EvenSample[RGB] = EvenSample(self.seconds * self.rate, video.expected_frames, step)
         self._first = self._last = Fraction(0)
 
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        full = given(frame)
-        self._first, self._last = (full.time if number == 0 else self._first), full.time
-        self._sample.offer(lambda: self._picture(full, shown))
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
+        self._first, self._last = (frame.time if number == 0 else self._first), frame.time
+        self._sample.offer(lambda: self._picture(frame, shown))
 
     def _picture(self, frame: VideoFrame, shown: Map) -> RGB:
         small = reduced(frame.image, self.width, frame.pixel_aspect)
@@ -232,9 +230,8 @@ class ContactSheetWriter(FileWriter):
         super().__init__(target, video, style)
         self._sample: EvenSample[tuple[VideoFrame, Map]] = EvenSample(4 * self.scenes, video.expected_frames)
 
-    def write(self, number: int, frame: VideoFrame | None, raw: Map, shown: Map) -> None:
-        full = given(frame)
-        self._sample.offer(lambda: (replace(full, image=reduced(full.image, 832)), shown))
+    def write(self, number: int, frame: VideoFrame, raw: Map, shown: Map) -> None:
+        self._sample.offer(lambda: (replace(frame, image=reduced(frame.image, 2 * TILE_WIDTH)), shown))
 
     def _finish(self) -> None:
         scenes = self._sample.pick(self.scenes)

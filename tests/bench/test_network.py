@@ -51,11 +51,11 @@ def test_sharing_agrees_as_well_as_another_batch_does() -> None:
     table = {tuple(cells[:3]): cells[3:] for cells in (line.strip("| ").split(" | ") for line in lines[2:])}
     assert len(table) == 4 + 2 * 5
     for precision, median in {"float64": 1e-9, "float32": 1e-5, "bfloat16": 0.05}.items():
-        assert float(table[precision, "shared", "plain"][0]) <= median
+        assert float(table[precision, "shared", agreement.PLAIN][0]) <= median
         assert float(table[precision, "shared", "float64"][0]) <= median
-    assert float(table["float64", "shared", "plain"][1]) <= 1e-6
-    assert float(table["float32", "shared", "plain"][3]) > 0.9
-    assert float(table["bfloat16", "plain", "float64"][0]) > 0
+    assert float(table["float64", "shared", agreement.PLAIN][1]) <= 1e-6
+    assert float(table["float32", "shared", agreement.PLAIN][3]) > 0.9
+    assert float(table["bfloat16", agreement.PLAIN, "float64"][0]) > 0
 
 
 def test_agreement_of_weights_on_a_video(capsys: pytest.CaptureFixture[str]) -> None:

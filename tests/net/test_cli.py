@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from net.clips import SMALL
-from tased_net import Predictor, TASEDNet, cli
+from tased_net import Predictor, TASEDNet, cli, weights
 from tased_net.video import PyAVReader, VideoFrame, video_writer
 
 
@@ -321,6 +321,23 @@ def test_info_shows_any_variant_and_size(capsys: pytest.CaptureFixture[str]) -> 
 def test_info_of_an_impossible_variant_is_one_sentence(said: Any) -> None:
     assert cli.main(["info", "--clip-length", "12"]) == 2
     assert said() == "tased: error: --clip-length must be 4 or a multiple of 8, got 12\n"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["predict {clip} -o {out} --weights {file} --size 32x48", "info --weights {file}", "convert {file} {out}"],
+)
+def test_a_command_reads_its_weights_once(
+    command: str, tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "small.safetensors"
+    TASEDNet(clip_length=8, width=0.125).save_pretrained(file)
+    seen: list[str] = []
+    read = weights._read
+    monkeypatch.setattr(weights, "_read", lambda path: seen.append(str(path)) or read(path))
+    out = tmp_path / "out.safetensors" if command.startswith("convert") else tmp_path / "out"
+    assert cli.main(command.format(clip=clip, file=file, out=out).split()) == 0
+    assert seen == [str(file)]
 
 
 def test_weights_of_the_package_are_the_default_and_say_what_they_are(

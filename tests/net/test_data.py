@@ -39,6 +39,8 @@ from tased_net.data.clips import resized_density, resized_fixations
 from tased_net.data.listing import list_folder, series
 from tased_net.data.problems import natural
 from tased_net.frames import network_input
+from tased_net.jobs import sources_in
+from tased_net.sources import VIDEOS
 from tased_net.video import PyAVReader
 
 
@@ -442,6 +444,14 @@ def test_a_number_that_is_the_same_in_all_names_is_not_the_frame(name: str) -> N
     assert found.path(4) == "folder/" + name.format("004")
     with pytest.raises(DataError, match="folder: has no file with the number 3"):
         found.path(3)
+
+
+def test_a_folder_s_videos_are_those_that_prediction_takes(tmp_path: Path) -> None:
+    names = sorted(f"a{suffix}" for suffix in VIDEOS)
+    for name in [*names, "a.txt"]:
+        (tmp_path / name).touch()
+    assert list_folder(str(tmp_path)).videos == tuple(names)
+    assert sources_in([str(tmp_path)]) == [str(tmp_path / name) for name in names]
 
 
 def test_files_without_a_number_are_no_series() -> None:

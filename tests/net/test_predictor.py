@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tased_net import Predictor, TASEDNet, memory, predictor
 from tased_net.chunks import Chunks
+from tased_net.engine import PlainRun
 from tased_net.errors import MemoryWarning, is_out_of_memory
-from tased_net.predictor import PlainRun
 from tased_net.reuse import SharingRun
 from tased_net.sliding import sliding_windows
 from tased_net.video import RGB, VideoFrame, video_writer
@@ -379,10 +379,24 @@ def test_a_system_that_says_nothing_has_no_limit(monkeypatch: pytest.MonkeyPatch
     assert free > 2**60
 
 
-def test_a_container_s_limit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = {"/proc/self/status": "VmRSS:\t 1024 kB\n", "/sys/fs/cgroup/memory.max": "3145728\n"}
-    monkeypatch.setattr(memory, "_text", lambda file: files.get(file, ""))
-    assert memory.used_bytes(CPU) == (2**20, 2**21)
+@pytest.mark.parametrize(
+    ("folder", "files", "free"),
+    [
+        ("cgroup", {"memory.max": "3072"}, 2048),
+        ("cgroup", {"memory.max": "3072", "memory.current": "2048"}, 1024),  # others are in it as well
+        ("cgroup", {"memory.max": "3072", "memory.current": "2048", "memory.stat": "shmem 6\ninactive_file 512"}, 1536),
+        ("cgroup", {"memory.max": "3072", "memory.current": "4096"}, 0),
+        ("cgroup", {"memory.max": "max", "memory.current": "2048"}, 5120),
+        ("cgroup/memory", {"memory.limit_in_bytes": "3072", "memory.usage_in_bytes": "2048"}, 1024),
+    ],
+)
+def test_a_container_has_what_its_limit_leaves(
+    monkeypatch: pytest.MonkeyPatch, folder: str, files: dict[str, str], free: int
+) -> None:
+    told = {f"/sys/fs/{folder}/{name}": f"{text}\n" for name, text in files.items()}
+    told |= {"/proc/self/status": "Name:\tpython\nGroups:\nVmRSS:\t 1 kB\n", "/proc/meminfo": "MemAvailable:  5 kB\n"}
+    monkeypatch.setattr(memory, "_text", lambda file: told.get(file, ""))
+    assert memory.used_bytes(CPU) == (1024, free)
 
 
 # ---------------------------------------------------------------------------------------------------------- lack of memory

@@ -137,7 +137,7 @@ def test_a_run_has_its_weights_log_pictures_and_recipe(
     out, err = capsys.readouterr()
     assert out == ""
     assert "the encoder begins with random weights; the paper's begins with those of Kinetics" in err
-    assert re.search(r"4/4 .*step/s.*loss \d\.\d{4}, \d+\.\d images/s", err)
+    assert re.search(r"4/4 .*(step/s|s/step).*loss \d\.\d{4}, \d+\.\d images/s", err)
     assert f"{run}: 4 steps, lowest validation loss {lowest:.4f}\n" in err
     for name in ("loss.png", "validation.png"):
         with Image.open(run / name) as image:

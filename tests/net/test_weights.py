@@ -101,6 +101,18 @@ def test_files_of_old_pytorch_without_batch_counters_load(tmp_path: Path) -> Non
     assert load_weights(small_net(), tmp_path / "w.pt") == "network"
 
 
+def test_a_key_stands_for_the_tensors_and_not_for_their_file(tmp_path: Path) -> None:
+    state = dict(small_net().state_dict())
+    torch.save(state, tmp_path / "a.pt")
+    safetensors.torch.save_file(state, tmp_path / "b.safetensors")
+    safetensors.torch.save_file({name: value.half() for name, value in state.items()}, tmp_path / "c.safetensors")
+    state["convtsp4.13.bias"] = state["convtsp4.13.bias"].nextafter(torch.tensor(9.0))
+    torch.save(state, tmp_path / "d.pt")
+    a, b, c, d = (read_weights(file).key() for file in sorted(tmp_path.iterdir()))
+    assert a == b
+    assert len({a, c, d}) == 3
+
+
 # --------------------------------------------------------------------------------------------------------------- refusals
 
 
@@ -304,5 +316,5 @@ def test_weights_that_come_with_the_package() -> None:
     assert_equal(other.state_dict(), net.state_dict())
     file = Path(tased_net.__file__).with_name("synthetic.safetensors")
     assert file.stat().st_size < 4_000_000
-    state, _, _ = read_weights(file)
+    state = read_weights(file).state
     assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float16}

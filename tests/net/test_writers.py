@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from tased_net import postprocess
+from tased_net.frames import NO_IMAGE
 from tased_net.output import EvenSample, Writer
 from tased_net.render import Map, contact_sheet, overlay
 from tased_net.style import Spool, Style
@@ -47,7 +48,8 @@ def scenes(count: int, height: int = 48, width: int = 64, rate: int = 25) -> lis
 
 def feed(writer: Writer, content: Sequence[tuple[VideoFrame, Map]], style: Style) -> None:
     for number, (frame, raw) in enumerate(content):
-        writer.write(number, frame if writer.needs_images else None, raw, style.shown(raw))
+        seen = frame if writer.needs_images else replace(frame, image=NO_IMAGE)
+        writer.write(number, seen, raw, style.shown(raw))
 
 
 def write(
@@ -323,8 +325,8 @@ def test_maps_go_on_where_they_were_stopped_with_the_same_result(tmp_path: Path)
         stopped()
     assert len(list((tmp_path / "parts").iterdir())) == 5
     with MapsWriter(tmp_path / "parts", INFO, style, start=5) as writer:
-        for number, (_, raw) in enumerate(content[5:], 5):
-            writer.write(number, None, raw, style.shown(raw))
+        for number, (frame, raw) in enumerate(content[5:], 5):
+            writer.write(number, frame, raw, style.shown(raw))
     files = [sorted((tmp_path / name).iterdir()) for name in ("whole", "parts")]
     assert len(files[0]) == 12
     assert [file.read_bytes() for file in files[0]] == [file.read_bytes() for file in files[1]]
@@ -334,12 +336,12 @@ def test_the_npz_holds_all_raw_maps_and_times(tmp_path: Path) -> None:
     content = scenes(12)
     with NpzWriter(tmp_path / "a.npz", INFO, Style()) as writer:
         for number, (frame, raw) in enumerate(content):
-            writer.write(number, replace(frame, time=frame.time + 3) if number < 6 else None, raw, raw)
+            writer.write(number, replace(frame, time=frame.time + 3, image=NO_IMAGE), raw, raw)
     with np.load(tmp_path / "a.npz") as file:
         assert set(file) == {"maps", "times"}
         assert (file["maps"].dtype, file["maps"].shape) == (np.float16, (12, *SIZE))
         assert np.array_equal(file["maps"], np.stack([raw for _, raw in content]).astype(np.float16))
-        assert file["times"] == pytest.approx([3 + i / 25 if i < 6 else i / 25 for i in range(12)])
+        assert file["times"] == pytest.approx([3 + i / 25 for i in range(12)])
 
 
 def test_the_npz_s_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
@@ -348,7 +350,7 @@ def test_the_npz_s_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     try:
         with NpzWriter(tmp_path / "a.npz", INFO, Style()) as writer:
             for number in range(200):
-                writer.write(number, None, raw, raw)
+                writer.write(number, VideoFrame(NO_IMAGE, Fraction(number, 25)), raw, raw)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -148,6 +148,15 @@ def test_options_within_sentences_are_some_program_s(page: str, options: set[str
     assert named <= options
 
 
+def test_the_map_of_the_house_has_every_part() -> None:
+    package = ROOT / "python" / "tased_net"
+    parts = [path.name for folder in (package, ROOT / "scripts") for path in folder.glob("[a-z]*.py")]
+    parts += [f"{path.parent.name}/" for path in package.glob("*/__init__.py")]
+    parts += [f"tests/{path.name}" for path in (ROOT / "tests").iterdir() if any(path.glob("*.py"))]
+    there = set(spans("CONTRIBUTING.md"))
+    assert [part for part in parts if part not in there] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_names_and_files_within_sentences_are_there(page: str) -> None:
     missing = []

@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..predictions import plural
 from ..scores import LESS_IS_BETTER, LEVEL, TITLES, Difference, ScoresError, compare, read_means
 from ..texts import printable
+from ..words import listed, plural
 from .shared import Commands, UsageError, add_debug, say, seed
 
 
@@ -70,11 +70,7 @@ def verdict(differences: Sequence[Difference]) -> str:
             (None, "no difference can be told in {}"),
         )
     }
-    found = [words.format(_listed(names)) for words, names in groups.items() if names]
+    found = [words.format(listed(names)) for words, names in groups.items() if names]
     text = "; ".join(found)
     turned = [TITLES[one.metric] for one in differences if one.metric in LESS_IS_BETTER]
-    return f"{text[0].upper()}{text[1:]}.{f' (Less is better in {_listed(turned)}.)' if turned else ''}"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"{text[0].upper()}{text[1:]}.{f' (Less is better in {listed(turned)}.)' if turned else ''}"

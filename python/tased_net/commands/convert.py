@@ -15,7 +15,7 @@ from ..weights import (
     architecture,
     described,
     is_encoder_key,
-    load_weights,
+    put_weights,
     read_weights,
     variant_of,
 )
@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{target}: name a file that ends in .safetensors")
     if target.exists() and not options.overwrite:
         raise UsageError(f"{target} is there already: give --overwrite to replace it")
-    state, stated, origin = read_weights(source)
+    weights = read_weights(source)
+    _, state, stated, origin = weights
     if all(is_encoder_key(key) for key in state):
         raise WeightsError(f"{source}: holds the encoder only, which is no network to convert")
     found = stated or variant_of(TASEDNet, state)
@@ -63,7 +64,7 @@ def run(options: argparse.Namespace) -> int:
         net = TASEDNet(**{**found, **given(options)})
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
-    load_weights(net, source)
+    put_weights(net, weights)
     about = options.about if options.about is not None else origin.about
     net.origin = Origin(options.size or origin.size, about)
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -17,19 +17,21 @@ from ..data import DATASETS, DataError, Split, open_dataset
 from ..evaluate import Evaluation, evaluate
 from ..locks import NAME, HeldError, Lock
 from ..metrics import SPLITS
-from ..predictions import Faults, MapFolder, NetworkMaps, plural, read_map
-from ..predictor import PRECISIONS, Predictor
+from ..predictions import Faults, MapFolder, NetworkMaps, read_map
+from ..predictor import Predictor
 from ..published import table
 from ..score_plots import draw_frames, plot_time, plot_videos
 from ..scores import LEVEL, RESAMPLES, ScoresError, write_frames, write_videos
 from ..scoring import OTHER_FRAMES
 from ..sharing import cores
 from ..texts import printable
+from ..words import plural
 from ..writing import whole_file
 from .shared import (
     Commands,
     PageFormatter,
     UsageError,
+    add_computing,
     add_debug,
     add_size,
     add_variant,
@@ -38,7 +40,6 @@ from .shared import (
     reason,
     say,
     seed,
-    weights_key,
 )
 
 FILES = ("scores.json", "videos.csv", "frames.csv", "videos.png", "time.png", "frames.png")
@@ -106,16 +107,7 @@ Exit status: 0 all done, 1 predictions are missing or a file cannot be read or w
     )
     add("--strict", action="store_true", help="refuse a dataset that is not complete")
     add("--overwrite", action="store_true", help="replace results that are there already")
-    add(
-        "--device",
-        help="with --weights: cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)",
-    )
-    add(
-        "--precision",
-        choices=tuple(PRECISIONS),
-        default="float32",
-        help="type to compute in, with --weights (default: %(default)s)",
-    )
+    add_computing(parser, "with --weights: ")
     add("--quiet", action="store_true", help="no progress bar, no table")
     add_size(parser)
     add_variant(parser)
@@ -195,9 +187,9 @@ def _workers(split: Split) -> int:
 def _predictions(options: argparse.Namespace, split: Split) -> MapFolder | NetworkMaps:
     if options.pred is not None:
         return MapFolder(options.pred, split)
-    net = network(options)
+    net, key = network(options)
     predictor = Predictor(net, size=options.size, device=devices(options), precision=options.precision)
-    return NetworkMaps(predictor, f"{weights_key(options)} {net.options}")
+    return NetworkMaps(predictor, f"{key} {net.options}")
 
 
 def refused(faults: Faults, sentence: str) -> int:

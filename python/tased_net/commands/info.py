@@ -7,8 +7,8 @@ import argparse
 from ..info import table
 from ..predictor import SIZE
 from ..texts import printable
-from ..weights import Origin, read_weights
-from .shared import NO_WEIGHTS, Commands, add_debug, add_size, add_variant, variant
+from ..weights import Origin
+from .shared import Commands, add_debug, add_size, add_variant, variant, weights_of
 
 
 def add(commands: Commands) -> None:
@@ -32,8 +32,9 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`tased info`: prints the table of a variant."""
-    origin = Origin() if options.weights in (None, NO_WEIGHTS) else read_weights(options.weights).origin
-    for line in table(variant(options), options.size or origin.size or SIZE):
+    weights = weights_of(options)
+    origin = Origin() if weights is None else weights.origin
+    for line in table(variant(options, weights), options.size or origin.size or SIZE):
         print(line)
     if origin.about is not None:
         print(f"Weights {printable(options.weights)}: {origin.about}.")

@@ -19,7 +19,8 @@ def add(commands: Commands) -> None:
         help="make a submission to the DHF1K benchmark",
         description="Checks that the maps in PRED/NAME/0001.png and on are those of DHF1K's test split, all of 640x360, and "
         "packs them as the benchmark wants them: METHOD/NAME/0001.png in one archive.",
-        epilog="Exit status: 0 packed, 1 the maps are not what the benchmark wants or a file cannot be written, 2 usage, 130 stopped by ctrl-C.",
+        epilog="Exit status: 0 packed, 1 the maps are not what the benchmark wants or a file cannot be written, 2 usage, "
+        "130 stopped by ctrl-C.",
     )
     add = parser.add_argument
     add("pred", type=Path, metavar="PRED", help="folder of predicted maps, a folder a video")

@@ -16,13 +16,15 @@ import torch
 from .. import __version__
 from ..chunks import Chunks
 from ..errors import first_line
+from ..frames import VideoError
 from ..jobs import Job, JobError, Task, clear, sources_in, tasks_for
 from ..locks import HeldError
 from ..predict import render_video
-from ..predictor import PRECISIONS, Predictor
+from ..predictor import Predictor
 from ..render import ALPHA, COLORMAP
+from ..sources import STDIN, is_url
 from ..style import NORMALIZATIONS, SMOOTHING, Style
-from ..video import READERS, STDIN, VideoError, is_url, open_video
+from ..video import READERS, open_video
 from ..weights import architecture, described
 from ..writers import WRITERS
 from .progress import Progress, progress_for
@@ -30,6 +32,7 @@ from .shared import (
     Commands,
     PageFormatter,
     UsageError,
+    add_computing,
     add_debug,
     add_size,
     add_variant,
@@ -40,7 +43,6 @@ from .shared import (
     reason,
     say,
     seed,
-    weights_key,
     weights_name,
 )
 
@@ -124,12 +126,7 @@ Exit status: 0 all done, 1 some videos failed, 2 usage, 130 stopped by ctrl-C.""
     )
     computing = parser.add_argument_group("computing")
     _add_size_and_time(computing)
-    computing.add_argument(
-        "--device", help="cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)"
-    )
-    computing.add_argument(
-        "--precision", choices=tuple(PRECISIONS), default="float32", help="type to compute in (default: %(default)s)"
-    )
+    add_computing(computing)
     computing.add_argument(
         "--compile",
         choices=("auto", "always", "never"),
@@ -184,7 +181,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     worker = Worker(options, style)
     settings = {
-        "weights": weights_key(options),
+        "weights": worker.weights_key,
         "variant": architecture(worker.predictor.net.options),
         "size": list(worker.predictor.size),
         "precision": options.precision,
@@ -309,12 +306,19 @@ class Worker:
         Of what is shown.
     decided
         What was settled for the whole job, if it was.
+
+    Attributes
+    ----------
+    predictor
+        The network.
+    weights_key
+        What tells its weights from others.
     """
 
     def __init__(self, options: argparse.Namespace, style: Style, decided: Mapping[str, Any] | None = None) -> None:
         self.options, self.style = options, style
         self._lengths: dict[str, int | None] = {}
-        net = network(options)
+        net, self.weights_key = network(options)
         try:
             self.predictor = Predictor(
                 net,

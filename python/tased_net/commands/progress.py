@@ -13,6 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..texts import printable
+from ..words import clock
 from .shared import say
 
 EVERY = 10.0  # seconds between two lines
@@ -116,7 +117,7 @@ class Lines(Progress):
             say(f"{os.path.basename(self.source or '')}: {self._position(now)}")
 
     def finish(self, source: str, targets: Sequence[Path], frames: int) -> None:
-        time_taken = f" in {_clock(time.monotonic() - self.started)}" if source == self.source else ""
+        time_taken = f" in {clock(time.monotonic() - self.started)}" if source == self.source else ""
         for target in targets:
             say(f"{target}: {frames} frames{time_taken}")
 
@@ -125,7 +126,7 @@ class Lines(Progress):
         if not self.expected:
             return f"{self.count} frames, {rate:.2f} a second"
         left = max(self.expected - self.count, 0) / rate if rate else 0.0
-        return f"{self.count} of {self.expected} frames, {rate:.2f} a second, {_clock(left)} left"
+        return f"{self.count} of {self.expected} frames, {rate:.2f} a second, {clock(left)} left"
 
 
 class Json(Progress):
@@ -162,10 +163,3 @@ def progress_for(quiet: bool, as_json: bool) -> type[Progress]:
     if quiet:
         return Progress
     return Bars if sys.stderr.isatty() else Lines
-
-
-def _clock(seconds: float) -> str:
-    """0:07, 12:30, 1:02:03."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import math
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -20,11 +18,12 @@ from tqdm import tqdm
 
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
-from ..predictor import SIZE
+from ..predictor import PRECISIONS, SIZE
 from ..sizes import read_size, written
 from ..tased import TASEDNet
 from ..texts import printable
-from ..weights import ARCHITECTURE, BUNDLED, described, load_weights, read_weights
+from ..weights import ARCHITECTURE, BUNDLED, WeightsFile, described, put_weights, read_weights
+from ..words import listed
 
 DEFAULT_WEIGHTS, NO_WEIGHTS = "synthetic", "none"
 
@@ -83,10 +82,14 @@ def given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(options, name) for name in ARCHITECTURE if getattr(options, name, None) is not None}
 
 
-def variant(options: argparse.Namespace) -> dict[str, Any]:
-    """The variant that --weights states, if it does, with the options of the command line; checked."""
-    trained = options.weights not in (None, NO_WEIGHTS)
-    stated = (read_weights(options.weights).options if trained else None) or {}
+def weights_of(options: argparse.Namespace) -> WeightsFile | None:
+    """What the file of --weights holds; None for random weights."""
+    return None if options.weights in (None, NO_WEIGHTS) else read_weights(options.weights)
+
+
+def variant(options: argparse.Namespace, weights: WeightsFile | None) -> dict[str, Any]:
+    """The variant that the weights state, if they do, with the options of the command line; checked."""
+    stated = (weights and weights.options) or {}
     wanted = {**stated, **given(options)}
     try:
         with torch.device("meta"):
@@ -116,19 +119,21 @@ def devices(options: argparse.Namespace) -> list[torch.device]:
     return found
 
 
-def network(options: argparse.Namespace) -> TASEDNet:
-    """The network that the options describe, with its weights, and a word about these."""
-    wanted = variant(options)
+def network(options: argparse.Namespace) -> tuple[TASEDNet, str]:
+    """The network that the options describe, and what tells its weights from others; says a word about these."""
+    weights = weights_of(options)
+    wanted = variant(options, weights)
     torch.manual_seed(options.seed)
     net = TASEDNet(**wanted)
     untrained = f"untrained, with random weights (seed {options.seed}): its maps say nothing about where people look"
-    if options.weights == NO_WEIGHTS:
+    if weights is None:
         say(f"the network is {untrained}")
-    elif load_weights(net, options.weights) == "encoder":
+        return net, f"seed {options.seed}"
+    if put_weights(net, weights) == "encoder":
         say(f"{options.weights} holds the encoder only: the prediction network is {untrained}")
     elif net.origin.about is not None:
         say(f"weights {options.weights}: {net.origin.about}")
-    return net
+    return net, weights.key()
 
 
 def add_weights(parser: argparse.ArgumentParser) -> None:
@@ -140,13 +145,6 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
         help="the authors' .pt file, or .safetensors, which may state the variant; none for random weights (default: "
         f"{DEFAULT_WEIGHTS}, which come with the package and have learned from synthetic clips)",
     )
-
-
-def weights_key(options: argparse.Namespace) -> str:
-    """Tells the network's weights from others, wherever they lie."""
-    if options.weights == NO_WEIGHTS:
-        return f"seed {options.seed}"
-    return hashlib.sha256(Path(BUNDLED.get(options.weights, options.weights)).read_bytes()).hexdigest()
 
 
 def weights_name(options: argparse.Namespace) -> str:
@@ -165,6 +163,20 @@ def add_size(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_computing(parser: argparse._ActionsContainer, when: str = "") -> None:
+    """Adds --device and --precision; `when` says when they matter."""
+    parser.add_argument(
+        "--device",
+        help=f"{when}cpu, cuda, cuda:1, or several as cuda:0,cuda:1 (default: cuda if there is one, else cpu)",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=tuple(PRECISIONS),
+        default="float32",
+        help=f"{when}type to compute in (default: %(default)s)",
+    )
+
+
 def add_variant(parser: argparse.ArgumentParser) -> None:
     """Adds the options that choose a variant of the network."""
     group = parser.add_argument_group(
@@ -176,7 +188,7 @@ def add_variant(parser: argparse.ArgumentParser) -> None:
         "--aggregation",
         choices=AGGREGATIONS,
         metavar="HOW",
-        help=f"how the prediction network joins the frames: {_listed(AGGREGATIONS)}",
+        help=f"how the prediction network joins the frames: {listed(AGGREGATIONS, 'or')}",
     )
     add("--upsampling", choices=UPSAMPLINGS, help="how it upsamples between its blocks")
     add("--denser", action="store_const", const=True, help="put two more convolutions into each of its spatial blocks")
@@ -190,11 +202,8 @@ def add_debug(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--debug", action="store_true", help="show the Python traceback of an error")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} or {names[-1]}"
-
-
 def size(text: str) -> tuple[int, int]:
+    """The type of --size: height and width."""
     try:
         return read_size(text)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`tased train`: a network from a data set."""
+"""`tased train`: a network from a dataset."""
 
 from __future__ import annotations
 
@@ -15,27 +15,12 @@ from .shared import Commands, PageFormatter, UsageError, add_debug, add_variant,
 
 # How --help groups the keys of a recipe; those of the network come with `add_variant`.
 GROUPS = {
-    "data": ("dataset", "train_split", "validation_split", "size", "workers", "max_skipped", "overfit"),
-    "weights to begin with": ("weights", "encoder_weights", "seed"),
-    "optimisation": (
-        *(
-            "batch",
-            "accumulate",
-            "steps",
-            "loss",
-            "optimizer",
-            "lr",
-            "encoder_lr",
-            "momentum",
-            "weight_decay",
-            "drops",
-            "drop_factor",
-            "drop_encoder",
-        ),
-        *("patience", "bn_momentum", "clip_gradient", "ema", "sync_bn"),
-    ),
-    "computation": ("precision", "compile", "checkpoint"),
-    "validation and saving": ("validate_every", "validation_clips", "save_every"),
+    "data": "dataset train_split validation_split size workers max_skipped overfit",
+    "weights to begin with": "weights encoder_weights seed",
+    "optimisation": "batch accumulate steps loss optimizer lr encoder_lr momentum weight_decay drops drop_factor drop_encoder "
+    "patience bn_momentum clip_gradient ema sync_bn",
+    "computation": "precision compile checkpoint",
+    "validation and saving": "validate_every validation_clips save_every",
 }
 METAVARS = {"weights": "FILE", "encoder_weights": "FILE|none", "size": "HxW", "dataset": "NAME", "loss": "MIX"}
 
@@ -70,7 +55,7 @@ Exit status: 0 all done, 1 the run ended before its last step, 2 usage, 130 stop
     add("--data", metavar="ROOT", help=KEYS["data"].metadata["help"])
     for title, names in GROUPS.items():
         group = parser.add_argument_group(title)
-        for name in names:
+        for name in names.split():
             _add_key(group, name)
     add_variant(parser)
     add_debug(parser)

@@ -66,8 +66,10 @@ class Clips(Dataset[Sample]):
 
     Raises
     ------
-    DataError
-        From an item, if a frame or its truth cannot be read or is not there.
+    ValueError
+        If `maps` is not from 1 to T.
+    IndexError, DataError
+        From an item, if there is no such clip, or a frame or its truth cannot be read or is not there.
     """
 
     def __init__(self, split: Split, clip_length: int, size: tuple[int, int], *, maps: int = 1) -> None:
@@ -87,7 +89,7 @@ class Clips(Dataset[Sample]):
         return self.clip(*(self.place(item) if isinstance(item, int) else item))
 
     def place(self, number: int) -> Place:
-        """Where the clip of a number is."""
+        """Where the clip of a number is; an IndexError if there is none."""
         if not 0 <= number < len(self):
             raise IndexError(f"there are {len(self)} clips, asked for number {number}")
         video = int(np.searchsorted(self._ends, number, side="right"))
@@ -109,6 +111,8 @@ class Clips(Dataset[Sample]):
         ------
         IndexError
             If there is no such clip.
+        DataError
+            If a frame or its truth cannot be read or is not there.
         """
         source = self.split.videos[video]
         starts = source.length if source.length < self.clip_length else self.starts(video)

@@ -73,6 +73,11 @@ class Scan:
     ----------
     splits
         Those that have videos here.
+
+    Raises
+    ------
+    DataError, ValueError
+        As `open_dataset`.
     """
 
     def __init__(self, root: str | os.PathLike[str], name: str) -> None:

@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..images import SUFFIXES
+from ..sources import VIDEOS
 from .cache import cached, keep
 from .errors import DataError
 
-VIDEOS = (".avi", ".mp4", ".mov", ".mkv", ".webm", ".mpg", ".mpeg", ".m4v", ".wmv")
 MATLAB = (".mat",)
 
 _NUMBERS = 5  # in a name, any of which may be the frame's
@@ -159,7 +159,7 @@ class Lister:
         self._now: dict[str, Any] = {}
 
     def __call__(self, path: str) -> Folder:
-        """The folder at a path."""
+        """The folder at a path; a DataError if it cannot be listed."""
         try:
             changed = os.stat(path).st_mtime_ns
         except OSError as error:

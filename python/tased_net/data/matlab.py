@@ -1,4 +1,4 @@
-"""Matrices of numbers in MATLAB files of level 4 and 5, as data sets keep their fixations.
+"""Matrices of numbers in MATLAB files of level 4 and 5, as datasets keep their fixations.
 
 SciPy's reader, which is compiled code, follows what a damaged file says out of its memory. Of the format a small part is
 wanted, full and sparse matrices of real numbers: it is read here, every length checked before anything is read by it, and

@@ -91,7 +91,13 @@ class VideoFile:
     index: VideoIndex = field(repr=False)
 
     def images(self, indices: Iterable[int]) -> Iterator[RGB]:
-        """Frames by their 0-based numbers; decoding goes on from one to the next where that is the shortest way."""
+        """Frames by their 0-based numbers, (H, W, 3); decoding goes on from one to the next where that is the shortest way.
+
+        Raises
+        ------
+        DataError
+            If a frame cannot be decoded.
+        """
         at, current = -1, None
         image: RGB | None = None
         for wanted in indices:

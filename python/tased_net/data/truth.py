@@ -1,4 +1,4 @@
-"""Files of one frame: images, density maps, and fixations as images or MATLAB matrices."""
+"""Files of one frame: images, density maps, and fixations as images or MATLAB matrices. What cannot be read is a `DataError`."""
 
 from __future__ import annotations
 

@@ -136,11 +136,11 @@ class Recipe:
     (0, 1)
     """
 
-    data: str | None = _key(None, TEXT, "folder of the data set", free=True)
+    data: str | None = _key(None, TEXT, "folder of the dataset", free=True)
     dataset: str | None = _key(None, _one_of(*DATASETS), f"its layout: {', '.join(DATASETS)}")
-    train_split: str | None = _key(None, TEXT, "what to train on (default: the data set's training split)")
-    validation_split: str | None = _key(None, TEXT, "what to validate on (default: the data set's validation split)")
-    weights: str | None = _key(None, TEXT, "weights of a whole network to begin with, as for another data set")
+    train_split: str | None = _key(None, TEXT, "what to train on (default: the dataset's training split)")
+    validation_split: str | None = _key(None, TEXT, "what to validate on (default: the dataset's validation split)")
+    weights: str | None = _key(None, TEXT, "weights of a whole network to begin with, as for another dataset")
     encoder_weights: str = _key("none", TEXT, "weights of the encoder to begin with, S3D's of Kinetics; or none")
 
     clip_length: int | None = _key(None, CLIP_LENGTH, "frames of a clip")

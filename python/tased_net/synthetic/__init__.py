@@ -24,7 +24,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
-from ..video import RGB
+from ..frames import RGB
 from .attention import ROWS, watch
 from .picture import Renderer, sensor_noise
 from .shots import make_shot

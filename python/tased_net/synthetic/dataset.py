@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from ..frames import RGB
 from ..locks import NAME, HeldError, Lock
 from ..sharing import prepare_worker
-from ..video import RGB, whole_file
+from ..writing import whole_file
 from . import FRAMES, SIZE, Clip, check
 
 MAPS = ("fixations", "rules")

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..video import RGB
+from ..frames import RGB
 from .shots import Pose, Shot, Thing
 
 SHUTTER = 0.5  # part of the time between two frames for which the shutter is open

@@ -209,9 +209,8 @@ class _Director:
         rng = plot
         self.grounded = rng.random() < 0.65
         self.horizon = rng.uniform(0.2, 0.62)
-        self.steepness = 0.5 / (
-            rng.uniform(0.78, 1.0) - self.horizon
-        )  # a person's height over that of feet below horizon
+        # A person's height over that by which the feet are below the horizon.
+        self.steepness = 0.5 / (rng.uniform(0.78, 1.0) - self.horizon)
         self.largest = rng.uniform(0.35, 1.2)  # height of a person who is nearest
         self.soft = rng.uniform(0.003, 0.02) if rng.random() < 0.5 else 0.0
 

@@ -9,15 +9,15 @@ from ..data import DataError, Scan, Split
 from ..recipes import Recipe, RecipeError
 from .folder import TrainingError
 
-HELD_OUT = 10  # one video in so many is kept for validation where a data set has no split for it
+HELD_OUT = 10  # one video in so many is kept for validation where a dataset has no split for it
 
 
 def open_splits(recipe: Recipe, tell: Callable[[str], None], progress: bool) -> tuple[Split, Split]:
     """The videos to train on and those to validate on, all with density maps.
 
-    Without a word in the recipe they are the data set's splits "train" and "val". What has no splits is trained on whole; where
-    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out. To `overfit` is to validate on what is
-    trained on: the other split is not opened then.
+    Without a word in the recipe they are the dataset's splits "train" and "val". What has no splits is trained on whole; where
+    there is no "val", as in Hollywood-2 and UCF-Sports, every tenth training video is held out. To `overfit` is to validate on
+    what is trained on: the other split is not opened then.
 
     Raises
     ------

@@ -13,8 +13,8 @@ import torch
 from ..checkpoints import CheckpointError, load_checkpoint
 from ..locks import NAME, HeldError, Lock
 from ..tased import TASEDNet
-from ..video import whole_file
 from ..weights import WeightsError
+from ..writing import whole_file
 
 FORMAT = 1  # of the state
 COLUMNS = (
@@ -50,11 +50,6 @@ class RunFolder:
 
     ``recipe.toml`` what it is made of; ``log.csv`` a row a step; ``state.pt`` all that it needs to go on; ``last.safetensors``
     and ``best.safetensors`` the network; ``loss.png`` and ``validation.png``.
-
-    Raises
-    ------
-    TrainingError
-        If the folder cannot be made, or another run is writing to it.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -64,7 +59,13 @@ class RunFolder:
         self.loss_picture, self.validation_picture = self.path / "loss.png", self.path / "validation.png"
 
     def hold(self) -> Lock:
-        """Makes the folder if it is not there, and keeps other runs out of it."""
+        """Makes the folder if it is not there, and keeps other runs out of it.
+
+        Raises
+        ------
+        TrainingError
+            If the folder cannot be made, or another run is writing to it.
+        """
         try:
             return Lock(self.path / NAME)
         except HeldError as error:

@@ -53,9 +53,11 @@ class Rates:
             self.drops, self.waited = self.drops + 1, 0
 
     def state_dict(self) -> dict[str, Any]:
+        """What has been observed, for a run that is stopped."""
         return {"lowest": self.lowest, "waited": self.waited, "drops": self.drops}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from there."""
         self.lowest, self.waited, self.drops = state["lowest"], state["waited"], state["drops"]
 
 

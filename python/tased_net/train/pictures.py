@@ -11,8 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from ..frames import RGB
 from ..render import COLORMAP, Map
-from ..video import RGB, whole_file
+from ..writing import whole_file
 from .folder import Row
 
 SMOOTHED = 25  # steps that the smooth curve averages

@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from ..sharing import processes
+from ..sharing import gathered, processes
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Processes:
 
     @property
     def first(self) -> bool:
+        """Whether it is number 0."""
         return self.rank == 0
 
     def add_up(self, values: Tensor) -> Tensor:
@@ -48,11 +49,7 @@ class Processes:
 
     def gather(self, texts: list[str]) -> list[str]:
         """The texts of all processes."""
-        if self.count == 1:
-            return texts
-        lists: list[list[str]] = [[] for _ in range(self.count)]
-        dist.all_gather_object(lists, texts)
-        return [text for part in lists for text in part]
+        return [text for part in gathered(texts, self.count) for text in part]
 
 
 def started() -> Processes:

@@ -23,7 +23,7 @@ from ..errors import is_out_of_memory
 from ..losses import Loss
 from ..recipes import PRECISIONS, Recipe, RecipeError, conflicts, network_options
 from ..tased import TASEDNet
-from ..weights import Origin, architecture, load_weights, read_weights
+from ..weights import Origin, architecture, load_weights, put_weights, read_weights
 from .datasets import open_splits
 from .draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
 from .folder import COLUMNS, OwnError, Row, RunFolder, State, TrainingError
@@ -80,8 +80,8 @@ def train(
         A folder for the results: the network as ``last.safetensors`` and ``best.safetensors`` (lowest validation loss), which
         `TASEDNet.from_pretrained` reads, ``state.pt``, ``log.csv``, ``recipe.toml``, ``loss.png``, ``validation.png``.
     device
-        "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is for
-        one alone.
+        "cpu", "cuda", "cuda:1"; None for CUDA if there is any. Of several processes each takes a GPU of its own, so "cuda:1" is
+        for one alone.
     resume
         Go on from the run's state, if there is one. On a CPU, with as many threads on the same kind of machine, the weights are
         then, bit for bit, those of a run that was never stopped.
@@ -375,7 +375,7 @@ class Trainer:
         if self.skipped > recipe.max_skipped:
             raise TrainingError(
                 f"step {step}: {self.skipped} clips could not be read, more than max_skipped = {recipe.max_skipped}; repair the "
-                f"data set or raise --max-skipped, and go on with --resume"
+                f"dataset or raise --max-skipped, and go on with --resume"
             )
         if not losses.isfinite().all():
             mine = [name for number, name in sorted(names.items()) if not losses[number].isfinite()]
@@ -454,9 +454,8 @@ class Trainer:
             progress=self.progress,
         )
         loss = scores["val_loss"]
-        if (
-            self.step % self.recipe.validate_every == 0
-        ):  # the last step's decides nothing: a longer run would not have it
+        # A validation for which the end of the run is the only reason decides nothing: a longer run would not have it.
+        if self.step % self.recipe.validate_every == 0:
             self.rates.observe(loss)
         if loss < self.best:
             self.best = loss
@@ -510,21 +509,22 @@ def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Proc
 
 def _network(recipe: Recipe, state: State | None, tell: Tell) -> TASEDNet:
     """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed."""
-    stated = read_weights(recipe.weights).options if recipe.weights is not None and state is None else None
+    weights = read_weights(recipe.weights) if recipe.weights is not None and state is None else None
+    stated = (weights and weights.options) or {}
     begins_at_random = recipe.weights is None and recipe.encoder_weights == "none"
     torch.manual_seed(recipe.seed)
     try:
-        net = TASEDNet(**{**(stated or {}), **network_options(recipe)})
+        net = TASEDNet(**{**stated, **network_options(recipe)})
     except ValueError as error:
         raise RecipeError(str(error)) from error
     if state is not None:
         return net
-    if recipe.weights is not None and recipe.encoder_weights != "none":
+    if weights is not None and recipe.encoder_weights != "none":
         raise RecipeError(
             "weights and encoder_weights are both given: those of a whole network have an encoder already"
         )
-    if recipe.weights is not None:
-        load_weights(net, recipe.weights)
+    if weights is not None:
+        put_weights(net, weights)
     elif begins_at_random:
         tell(
             "the encoder begins with random weights; the paper's begins with those of Kinetics: --encoder-weights FILE"
