@@ -37,7 +37,7 @@ def test_calls_leave_nothing_behind(subject: Any) -> None:
 
 
 def test_every_operation_is_called_in_every_way() -> None:
-    assert len(SUBJECTS) == 2 * (5 + 4 + 5)  # aux_pool has no gradient
+    assert len(SUBJECTS) == 2 * (5 + 4 + 5) + 1  # aux_pool has no gradient; and weights
 
 
 @pytest.mark.parametrize(
