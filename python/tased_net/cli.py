@@ -17,6 +17,7 @@ from . import __version__
 from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
 from .commands.shared import UsageError, reason, say, terminated_as_interrupted
 from .errors import MemoryWarning, first_line, is_out_of_memory
+from .memory import share_heap
 from .texts import printable
 from .video import VideoWarning
 from .weights import WeightsError
@@ -36,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # PyTorch takes maps from huge pages then: two windows of 32x224x384 have some
     # thousand page faults instead of 100,000 (torch 2.14.1, glibc).
     os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
+    share_heap()
     options, came = argparse.Namespace(debug=False, when_stopped=""), list[int]()
     try:
         with terminated_as_interrupted() as came, warnings.catch_warnings():
