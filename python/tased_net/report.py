@@ -24,6 +24,7 @@ from .frames import RGB, VideoFrame, VideoInfo
 from .output import EvenSample, FileWriter, given
 from .render import Map, heat, overlay, reduced
 from .style import Style
+from .texts import counted
 from .writing import video_writer, whole_file
 
 WIDTH = 640  # pixels of the overlay at most
@@ -123,7 +124,7 @@ class ReportWriter(FileWriter):
         name = Path(self.video.source).name
         parts = {
             "title": html.escape(name),
-            "subtitle": f"Where people look, as TASED-Net predicts it, over {len(times)} frames and {_clock(duration)}",
+            "subtitle": f"Where people look, as TASED-Net predicts it, over {counted(len(times), 'frame')} and {_clock(duration)}",
             "facts": _rows(self._all_facts(duration)),
             "strip": self._strip(start, duration),
             "plots": self._plots(times, duration),

@@ -36,6 +36,15 @@ def shown_value(value: object) -> str:
         return f"a {type(value).__name__} beyond measure"
 
 
+def counted(count: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "frame"), counted(2, "frame"), counted(1000, "frame")
+    ('1 frame', '2 frames', '1000 frames')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def read_text(path: str | os.PathLike[str], most: int) -> str:
     """A file of UTF-8 text of at most `most` bytes.
 
