@@ -280,6 +280,34 @@ def test_ctrl_c_in_a_terminal_or_a_scheduler_s_end(tmp_path: Path, stop: signal.
     assert files_in(tmp_path / "out") == [".tased-predict.jsonl"]
 
 
+LOADING = """
+import os, signal, sys
+from tased_net import cli
+
+class Interrupted:
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            try:
+                os.kill(os.getpid(), int(sys.argv[1]))
+            except KeyboardInterrupt:
+                if sys.argv[2] == "taken for another":
+                    raise RecursionError from None  # as numpy 2.4
+                raise
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupted())
+sys.exit(cli.main(["info"]))
+"""
+
+
+@pytest.mark.parametrize("told", ["as it is", "taken for another"])
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_python_loads_is_a_sentence(stop: signal.Signals, told: str) -> None:
+    command = [sys.executable, "-c", LOADING, str(stop.value), told]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "tased: stopped\n")
+
+
 def wait_up_to(seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
