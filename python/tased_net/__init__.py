@@ -10,8 +10,8 @@ Examples
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as that of typing, which would take time to load
 if TYPE_CHECKING:
     from tased_ext import __version__
 
