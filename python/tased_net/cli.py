@@ -17,11 +17,15 @@ from types import FrameType
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    with stopped_by_signals() as stop:
-        from .commands.main import run
+    try:
+        with stopped_by_signals() as stop:
+            from .commands.main import run
 
-        stop.loading = False
-        return run(arguments, stop.came)
+            stop.loading = False
+            return run(arguments, stop.came)
+    except KeyboardInterrupt:  # when all is done or told already
+        print("tased: stopped", file=sys.stderr)
+        return 130
 
 
 class Stop:

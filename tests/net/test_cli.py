@@ -302,6 +302,18 @@ def test_ctrl_c_while_python_loads_is_a_sentence(stop: signal.Signals) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "tased: stopped\n")
 
 
+def test_ctrl_c_when_all_is_told_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(arguments: object, came: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1
+
+    monkeypatch.setattr("tased_net.commands.main.run", told)
+    assert cli.main(["info"]) == 130
+    assert capsys.readouterr().err == "tased: stopped\n"
+
+
 def wait_up_to(seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -482,6 +482,7 @@ import contextlib, io, json, os, random, signal, sys
 from pathlib import Path
 import torch
 from tased_net import cli
+from tased_net.commands import main  # what is stopped while it loads ends at once, and here the rest with it
 torch.set_num_threads(1)
 command, out, seed = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
