@@ -1,4 +1,4 @@
-"""The command `tased`.
+"""The command `tased`. It loads the rest of itself, which takes seconds, when it can be stopped.
 
 Results go to files, tables to stdout and messages to stderr. Exit status: 0 all done, 1 a part failed, 2 the command line does
 not make sense, 130 stopped by ctrl-C.
@@ -6,78 +6,67 @@ not make sense, 130 stopped by ctrl-C.
 
 from __future__ import annotations
 
-import argparse
 import os
+import signal
 import sys
-import warnings
-from collections.abc import Sequence
-from typing import NoReturn
-
-from . import __version__
-from .commands import compare, completion, convert, data, evaluate, info, pack, predict, synth, train
-from .commands.shared import UsageError, reason, say, terminated_as_interrupted
-from .errors import MemoryWarning, first_line, is_out_of_memory
-from .frames import VideoWarning
-from .texts import printable
-from .weights import WeightsError
-
-COMMANDS = (predict, train, info, convert, data, synth, evaluate, compare, pack)
-
-
-class Parser(argparse.ArgumentParser):
-    """Shows what it refuses in a line, whatever characters are in it."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit status."""
-    # PyTorch takes maps from huge pages then: two windows of 32x224x384 have some thousand page faults instead of 100,000 (torch
-    # 2.14.1, glibc).
-    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
-    options, came = argparse.Namespace(debug=False, when_stopped=""), list[int]()
     try:
-        with terminated_as_interrupted() as came, warnings.catch_warnings():
-            for kind in (VideoWarning, MemoryWarning):
-                warnings.simplefilter("always", kind)
-            warnings.showwarning = lambda message, *_: say(f"warning: {message}")
-            options = _parser().parse_args(arguments)
-            status: int = options.run(options)
-            return status
-    except (Exception, KeyboardInterrupt) as error:
-        if came or isinstance(error, KeyboardInterrupt):  # libraries make of ctrl-C an error of their own
-            say(f"stopped{options.when_stopped}")
-            return 130
-        if options.debug:
-            raise
-        if isinstance(error, (UsageError, WeightsError)):
-            say(f"error: {error}")
-            return 2
-        if not (isinstance(error, OSError) or is_out_of_memory(error)):
-            raise
-        say(f"error: {reason(error) if isinstance(error, OSError) else _of_memory(error)}")
-        return 1
+        with stopped_by_signals() as stop:
+            from .commands.main import run
+
+            stop.loading = False
+            return run(arguments, stop.came)
+    except KeyboardInterrupt:  # when all is done or told already
+        print("tased: stopped", file=sys.stderr)
+        return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog="tased",
-        description="Video saliency with TASED-Net: where do people look?",
-        epilog="tased COMMAND --help tells all of a command.",
-    )
-    parser.add_argument("--version", action="version", version=f"tased {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, title="commands", metavar="COMMAND")
-    for command in COMMANDS:
-        command.add(commands)
-    completion.add(parser)
-    parser.set_defaults(when_stopped="")
-    return parser
+class Stop:
+    """What ctrl-C does, and SIGTERM as a scheduler sends it.
+
+    Attributes
+    ----------
+    loading
+        Whether Python is still loading: then the process ends at once, for libraries that are half loaded make of
+        KeyboardInterrupt errors of their own, or abort (numpy 2.4.6, torch 2.14.1).
+    came
+        The signals that have come since.
+    """
+
+    def __init__(self) -> None:
+        self.loading = True
+        self.came: list[int] = []
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.loading:
+            os.write(2, b"tased: stopped\n")
+            os._exit(130)
+        self.came.append(number)
+        raise KeyboardInterrupt
 
 
-def _of_memory(error: BaseException) -> str:
-    line = first_line(error)
-    return line if "out of memory" in line else f"out of memory ({line})"
+@contextmanager
+def stopped_by_signals() -> Iterator[Stop]:
+    """Has the signals do what a `Stop` does."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
+        yield stop
+        return
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background of a shell it is ignored
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def _check_sizes(files: Sequence[Path]) -> None:
 
 def upright_size(file: Path) -> tuple[int, int]:
     """Width and height of an image as `read_image` gives it, from its header alone."""
-    with _quietly_opened(file) as image:
+    with quietly_opened(file) as image:
         width, height = image.size
         # PNG may have it after the pixels, where Pillow would decode them all to find it.
         known = image.format != "PNG" or "exif" in image.info
@@ -160,7 +160,8 @@ def opened(file: Path) -> Iterator[Image.Image]:
 
 
 @contextmanager
-def _quietly_opened(file: Path) -> Iterator[Image.Image]:
+def quietly_opened(file: Path) -> Iterator[Image.Image]:
+    """As `opened`, without Pillow's warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of sizes, which are judged by `opened`, and of EXIF data that is not whole
         with opened(file) as image:
@@ -177,7 +178,7 @@ def read_image(file: Path) -> RGB:
     Exception
         One of `DAMAGED`.
     """
-    with _quietly_opened(file) as stored:
+    with quietly_opened(file) as stored:
         image = ImageOps.exif_transpose(stored)
         if image.mode == "F":
             raise VideoError(f"{file}: holds floating-point values, whose range is unknown; save it with 8 or 16 bits")

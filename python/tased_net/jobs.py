@@ -12,6 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -166,6 +167,8 @@ class Job:
         What was settled for the whole job when it began, such as the size of chunks; kept when it is gone on with.
     anew
         Whether to begin again if the log is of a job with other settings.
+    whole
+        For a part of a job that several processes share: the log that one process alone would have, which none may have meanwhile.
 
     Attributes
     ----------
@@ -189,15 +192,21 @@ class Job:
     """
 
     def __init__(
-        self, path: Path, settings: Mapping[str, Any], decided: Mapping[str, Any], *, anew: bool = False
+        self,
+        path: Path,
+        settings: Mapping[str, Any],
+        decided: Mapping[str, Any],
+        *,
+        anew: bool = False,
+        whole: Path | None = None,
     ) -> None:
         self.path = path
-        self._lock = Lock(path.with_suffix(".lock"))
-        try:
+        with ExitStack() as locks:
+            if whole is not None:
+                locks.enter_context(Lock(whole.with_suffix(".lock"), shared=True))
+            locks.enter_context(Lock(path.with_suffix(".lock")))
             self._open(settings, decided, anew)
-        except BaseException:
-            self._lock.release()
-            raise
+            self._locks = locks.pop_all()
 
     def _open(self, settings: Mapping[str, Any], decided: Mapping[str, Any], anew: bool) -> None:
         """Reads what there is of the job, or begins it."""
@@ -261,7 +270,7 @@ class Job:
         if not self.begun:
             self.remove()
         self._file.close()
-        self._lock.release()
+        self._locks.close()
 
     def _note(self, entry: Mapping[str, Any]) -> None:
         if "begun" in entry:

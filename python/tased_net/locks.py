@@ -1,7 +1,7 @@
 """One run at a time in an output folder: a lock that names its holder, and that ends with it.
 
 It is the system's own lock (flock) on a hidden file, which also says in words who holds it. A process that ends, however it does,
-holds nothing any more; a file that one which was killed has left is nobody's.
+holds nothing any more; a file that one which was killed has left is nobody's. Processes that work together may share a lock.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Lock:
     ----------
     path
         The hidden file, which vanishes in the end. Folders on the way to it are made.
+    shared
+        Whether others may share the lock. It is held until the last of them lets go, and names the one that came last.
 
     Raises
     ------
@@ -42,9 +44,9 @@ class Lock:
         If the file cannot be made.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, shared: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.path = path
+        self.path, self.shared = path, shared
         while True:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
@@ -64,7 +66,8 @@ class Lock:
         """Lets go; a second time is nothing."""
         if self._file >= 0:
             with suppress(OSError):
-                self.path.unlink()  # while it is held, so that it is nobody else's
+                if not self.shared or self._is_last():
+                    self.path.unlink()  # while it is held, so that it is nobody else's
             self._close()
 
     def __enter__(self) -> Self:
@@ -75,7 +78,7 @@ class Lock:
 
     def _take(self) -> None:
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, (fcntl.LOCK_SH if self.shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 holder = os.pread(self._file, 300, 0).decode(errors="replace").strip() or "another run"
@@ -84,6 +87,14 @@ class Lock:
                 ) from None
             if error.errno not in NO_LOCKS:
                 raise
+
+    def _is_last(self) -> bool:
+        """Makes a shared lock one's own, or gives it up if others have it; of several that let go at once, one is the last."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            return error.errno in NO_LOCKS
+        return self._is_there()
 
     def _is_there(self) -> bool:
         """Whether the file that is open is the one that has the name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 import weakref
 from collections.abc import Callable
@@ -18,6 +19,19 @@ CONTAINERS = (
     ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
     ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
+M_ARENA_MAX = -8  # glibc's, of mallopt
+
+
+def share_heap() -> None:
+    """Has all threads take their memory from one heap, where the C library is glibc.
+
+    By default a thread gets one of several, as many as eight a core, and each keeps the most that it was ever asked for. With
+    the threads that every video starts anew, what lay free in them grew from video to video, to 390 MiB after ten (glibc 2.36).
+    What the heap is asked for is large and seldom, so that threads do not wait for each other.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
 
 
 def used_bytes(device: torch.device) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from .scores import LEVEL, TITLES, Scores
+from .words import counted
 
 METRICS = ("nss", "cc", "sim", "auc_judd", "shuffled_auc")
 
@@ -83,7 +84,13 @@ def table(scores: Scores, dataset: str, split: str | None, name: str, seed: int 
         return [dict(zip(scores.metrics, values, strict=True)).get(metric) for metric in metrics]
 
     yield f"{'':<{width}} {'year':>4} {'split':>5} " + " ".join(f"{TITLES[metric]:>8}" for metric in metrics)
-    yield line(name, "", split, own(scores.mean().tolist()), f"{scores.frames} frames, {len(scores.videos)} videos")
+    yield line(
+        name,
+        "",
+        split,
+        own(scores.mean().tolist()),
+        f"{counted(scores.frames, 'frame')}, {counted(len(scores.videos), 'video')}",
+    )
     interval = scores.interval(seed=seed)
     if interval is not None:
         for word, ends in zip(("from", "to"), interval, strict=True):

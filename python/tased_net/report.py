@@ -24,7 +24,7 @@ from .frames import RGB, VideoFrame, VideoInfo
 from .output import EvenSample, FileWriter
 from .render import Map, heat, overlay, reduced
 from .style import Style
-from .words import clock
+from .words import clock, counted
 from .writing import video_writer, whole_file
 
 WIDTH = 640  # pixels of the overlay at most
@@ -123,7 +123,7 @@ class ReportWriter(FileWriter):
         name = Path(self.video.source).name
         parts = {
             "title": html.escape(name),
-            "subtitle": f"Where people look, as TASED-Net predicts it, over {len(times)} frames and {_clock(duration)}",
+            "subtitle": f"Where people look, as TASED-Net predicts it, over {counted(len(times), 'frame')} and {clock(duration)}",
             "facts": _rows(self._all_facts(duration)),
             "strip": self._strip(start, duration),
             "plots": self._plots(times, duration),
@@ -145,7 +145,7 @@ class ReportWriter(FileWriter):
         style = self.style
         return {
             "Source": self.video.source,
-            "Frames": f"{len(self._times)}, {_clock(duration)}",
+            "Frames": f"{len(self._times)}, {clock(duration)}",
             "Rate": f"{float(self.video.rate):.4g} frames a second",
             "Height x width": f"{frames}, maps {maps}",
             **self._facts,

@@ -270,8 +270,9 @@ def _read_tensors(path: str | os.PathLike[str]) -> WeightsFile:
         with safetensors.safe_open(path, "pt") as file:
             stated = (file.metadata() or {}).get(METADATA_KEY)
         facts = None if stated is None else json.loads(stated)
-        state = safetensors.torch.load_file(path)
-    except PermissionError:
+        # Not `load_file`, which leaves two integers of each tensor behind for good (safetensors 0.8.0).
+        state = safetensors.torch.load(Path(path).read_bytes())
+    except (PermissionError, MemoryError):
         raise
     except Exception as error:  # of many types, as a type that torch does not know
         told = isinstance(error, (safetensors.SafetensorError, json.JSONDecodeError))

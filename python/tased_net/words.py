@@ -1,4 +1,4 @@
-"""Words for people: names in a row, ranges of numbers, times."""
+"""Words for people: names in a row, numbers of things, ranges of numbers, times."""
 
 from __future__ import annotations
 
@@ -12,6 +12,15 @@ def listed(names: Sequence[str], last: str = "and") -> str:
     ('a, b and c', 'a or b', 'a')
     """
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def counted(count: int, noun: str) -> str:
+    """So many of something.
+
+    >>> counted(1, "frame"), counted(2, "frame"), counted(1000, "frame")
+    ('1 frame', '2 frames', '1000 frames')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def plural(count: int) -> str:

@@ -25,6 +25,7 @@ import torch._dynamo  # which some calls import: ctrl-C may come in the middle o
 from hypothesis import strategies as st
 
 from tased_net import TASEDNet, cli
+from tased_net.commands import main as command
 from tased_net.data import DataError, Scan, truth
 from tased_net.data.seeking import open_file
 from tased_net.evaluate import kept_record
@@ -447,8 +448,8 @@ def run_command(arguments: Sequence[str]) -> None:
 @lru_cache
 def _parsers() -> dict[str, argparse.ArgumentParser]:
     commands = argparse.ArgumentParser().add_subparsers()
-    for command in cli.COMMANDS:
-        command.add(commands)
+    for module in command.COMMANDS:
+        module.add(commands)
     return dict(commands.choices)
 
 

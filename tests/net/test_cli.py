@@ -280,6 +280,40 @@ def test_ctrl_c_in_a_terminal_or_a_scheduler_s_end(tmp_path: Path, stop: signal.
     assert files_in(tmp_path / "out") == [".tased-predict.jsonl"]
 
 
+LOADING = """
+import os, signal, sys
+from tased_net import cli
+
+class Stopped:
+    def find_spec(self, name, path, target=None):
+        if name == "torch":
+            os.kill(os.getpid(), int(sys.argv[1]))
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Stopped())
+sys.exit(cli.main(["info"]))
+"""
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_while_python_loads_is_a_sentence(stop: signal.Signals) -> None:
+    command = [sys.executable, "-c", LOADING, str(stop.value)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "tased: stopped\n")
+
+
+def test_ctrl_c_when_all_is_told_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told(arguments: object, came: object) -> int:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return 1
+
+    monkeypatch.setattr("tased_net.commands.main.run", told)
+    assert cli.main(["info"]) == 130
+    assert capsys.readouterr().err == "tased: stopped\n"
+
+
 def wait_up_to(seconds: float) -> Iterator[None]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tased_net import cli
+from tased_net.commands import main
 
-COMMANDS = [module.__name__.rpartition(".")[2] for module in cli.COMMANDS]
+COMMANDS = [module.__name__.rpartition(".")[2] for module in main.COMMANDS]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:

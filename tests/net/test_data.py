@@ -217,6 +217,27 @@ def test_the_size_of_frames_is_that_of_upright_ones(tmp_path: Path) -> None:
         assert video.size
 
 
+def test_frames_and_their_maps_are_turned_upright_alike(tmp_path: Path) -> None:
+    """As each file says, so that a map made of an upright frame fits as well as one that was copied with the frame's EXIF data."""
+    frame, blob = picture(0, 0, (40, 24)), density(0, 0, (40, 24))
+    points = fixations(0, 0, (40, 24))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise
+    for name, turned in (("street", True), ("park", False)):
+        for part, values in (("images", frame), ("maps", blob), ("fixation", points)):
+            file = tmp_path / name / part / "1.png"
+            file.parent.mkdir(parents=True)
+            if turned:
+                Image.fromarray(np.rot90(values)).save(file, exif=exif)
+            else:
+                Image.fromarray(values).save(file)
+    for video in open_dataset(tmp_path, "folder").videos:
+        assert video.size == video.source.size() == (40, 24)
+        found = (next(video.images([0])), video.density(0), video.fixations(0))
+        wanted = (frame, (blob / 255).astype(np.float32), points > 0)
+        assert all(map(np.array_equal, found, wanted))
+
+
 def test_splits_of_a_plain_folder_are_folders_or_lists(tmp_path: Path) -> None:
     write_clips(tmp_path / "Train", OWN)
     write_clips(tmp_path / "validation", {"street": (1, SIZE), "harbour": (1, SIZE)})

@@ -29,7 +29,7 @@ from tased_net import torchmetrics as modules
 from tased_net.data import DATASETS, Split, open_dataset
 from tased_net.evaluate import evaluate
 from tased_net.predictions import MapFolder, NetworkMaps, read_map
-from tased_net.published import METRICS, published
+from tased_net.published import METRICS, published, table
 from tased_net.score_plots import chosen_examples, draw_frames
 from tased_net.scores import Scores, VideoScores, compare
 from tased_net.scoring import OTHER_FRAMES
@@ -870,6 +870,11 @@ def test_the_table_shows_one_s_own_row_and_those_of_the_split_first(
     assert lines[4].split()[-5:] == ["paper,", "tables", "1,", "4,", "5"]
     assert len(lines[4:]) == len(published("dhf1k"))
     assert ["test" in line for line in lines[4:]] == sorted("test" in line for line in lines[4:])
+
+
+def test_one_frame_of_one_video_is_no_plural() -> None:
+    one = Scores(("nss",), [VideoScores("1", np.array([1]), np.array([[2.0]]))])
+    assert list(table(one, "dhf1k", "val", "pred"))[1].endswith("  1 frame, 1 video")
 
 
 # ------------------------------------------------------------------------------------------------- intervals and comparison

@@ -231,6 +231,29 @@ def test_a_lock_that_was_released_meanwhile_is_not_taken_for_the_new_one(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_shared_lock_is_held_until_the_last_lets_go(tmp_path: Path) -> None:
+    path = tmp_path / NAME
+    with Lock(path), pytest.raises(HeldError):
+        Lock(path, shared=True)
+    first, second = (Lock(path, shared=True) for _ in range(2))
+    for lock in (first, second):
+        with pytest.raises(HeldError, match=rf"process {os.getpid()} on \S+ is writing here"):
+            Lock(path)
+        lock.release()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_shared_lock_does_not_remove_another_s_file(tmp_path: Path) -> None:
+    """Between its two steps of letting go another process had the lock, released it, and a third made it anew."""
+    path = tmp_path / NAME
+    lock = Lock(path, shared=True)
+    path.unlink()
+    with Lock(path):
+        lock.release()
+        with pytest.raises(HeldError):
+            Lock(path)
+
+
 def test_two_jobs_are_not_done_in_one_place(tmp_path: Path) -> None:
     with (
         Job(tmp_path / "log", {}, {}),
@@ -459,6 +482,7 @@ import contextlib, io, json, os, random, signal, sys
 from pathlib import Path
 import torch
 from tased_net import cli
+from tased_net.commands import main  # what is stopped while it loads ends at once, and here the rest with it
 torch.set_num_threads(1)
 command, out, seed = json.loads(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
@@ -563,6 +587,26 @@ def test_a_second_run_in_a_folder_is_told_who_writes_there(
         f"tased: error: {tmp_path}: process {os.getpid()} on {socket.gethostname()} is writing here: wait for it, or name "
         "another folder"
     )
+
+
+def test_torchrun_and_a_run_on_its_own_do_not_write_in_one_folder(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The processes of torchrun do so beside each other."""
+    run = [*commands(data)["maps"], "-o", str(tmp_path)]
+    told = f"process {os.getpid()} on {socket.gethostname()} is writing here: wait"
+    alone, part = tmp_path / ".tased-predict.jsonl", tmp_path / ".tased-predict-1.jsonl"
+    with Job(part, {}, {}, whole=alone):
+        assert cli.main(run) == 2
+    assert told in capsys.readouterr().err
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with Job(alone, {}, {}):
+        assert cli.main(run) == 2
+    assert told in capsys.readouterr().err
+    with Job(part, {}, {}, whole=alone):
+        assert cli.main(run) == 0
+    assert not [path for path in tmp_path.iterdir() if path.suffix == ".lock"]
 
 
 # ------------------------------------------------------------------------------------------------------ the cache, the clock

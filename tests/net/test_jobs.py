@@ -307,6 +307,13 @@ def test_a_terminal_shows_a_bar_a_video_and_one_for_all(capsys: pytest.CaptureFi
     assert (progress_for(False, False), progress_for(True, False), progress_for(True, True)) == (Lines, Progress, Json)
 
 
+@pytest.mark.parametrize("kind", [Bars, Lines])
+def test_one_frame_is_no_plural(kind: type[Progress], capsys: pytest.CaptureFixture[str]) -> None:
+    progress = kind(1, 1)
+    progress.finish("a.mp4", [Path("a_saliency.mp4")], 1)
+    assert capsys.readouterr().err == "tased: a_saliency.mp4: 1 frame\n"
+
+
 def test_json_tells_what_happens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = make_clip(tmp_path / "clip.mp4")
     assert tased(clip, tmp_path / "nowhere.mp4", "-o", tmp_path / "out", "--json", "--report") == 1

@@ -540,7 +540,7 @@ def test_a_stopped_video_leaves_nothing_and_the_same_command_goes_on(
     monkeypatch.undo()
     old = (root / "video" / "001.AVI").stat().st_mtime_ns
     assert tased("-o", root, *options) == 0
-    assert "2 videos written, 1 were there already" in capsys.readouterr().err
+    assert "2 videos written, 1 was there already" in capsys.readouterr().err
     assert (root / "video" / "001.AVI").stat().st_mtime_ns == old
     assert files_of(root) == files_of(tmp_path / "whole")
 

@@ -307,6 +307,18 @@ def test_an_origin_that_is_none_is_refused(stated: str, sentence: str, tmp_path:
         load_weights(small_net(), file)
 
 
+def test_a_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "w.safetensors"
+    safetensors.torch.save_file(dict(small_net().state_dict()), file)
+
+    def refuse(path: Path) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    with pytest.raises(MemoryError):
+        read_weights(file)
+
+
 def test_weights_that_come_with_the_package() -> None:
     net = TASEDNet.from_pretrained("synthetic")
     assert net.origin.size == (112, 192)

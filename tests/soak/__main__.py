@@ -2,10 +2,10 @@
 
 python -m soak [--calls N] [--minutes M] [--video FILE]
 
-Every operation is called N times, forward and backward, in both layouts, and is refused as often. Then a real video is predicted
-for M minutes: one half of them whole jobs of `tased predict`, one after the other in one process, the other half a single video
-without an end. Watched are memory (of the process, of malloc, of Python), file descriptors and threads. Exit status: 0, 1 if
-something grew, 2 if the command line does not make sense, 130 for ctrl-C.
+Every operation is called N times, forward and backward, in both layouts, and is refused as often; weights are read N times. Then
+a real video is predicted for M minutes: one half of them whole jobs of `tased predict`, one after the other in one process, the
+other half a single video without an end. Watched are memory (of the process, of malloc, of Python), file descriptors and
+threads. Exit status: 0, 1 if something grew, 2 if the command line does not make sense, 130 for ctrl-C.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ import tased_ext
 from cases import LAYOUTS, Pooling, make, make_switches
 from tased_net import Predictor, TASEDNet, cli
 from tased_net.video import open_video, video_writer
+from tased_net.weights import read_weights
 
 from . import LEAST, Growth, growth, watch
 
@@ -71,13 +72,14 @@ def operations(layout: str) -> dict[str, tuple[Callable[..., Any], list[list[Ten
 
 
 def subjects() -> Iterator[tuple[str, Subject]]:
-    """Each by its name: every operation in both layouts, forward, backward where it has one, and refused."""
+    """Each by its name: every operation in both layouts, forward, backward where it has one, and refused; weights are read."""
     for layout in ("contiguous", "channels_last"):
         for name, (call, arguments) in operations(layout).items():
             yield f"{name} forward, {layout}", partial(_forward, call, itertools.cycle(arguments))
             if any(x.requires_grad for x in arguments[0]):
                 yield f"{name} backward, {layout}", partial(_backward, call, itertools.cycle(arguments))
             yield f"{name} refused, {layout}", partial(_refused, call, itertools.cycle(arguments))
+    yield "weights that are read", partial(read_weights, "synthetic")
 
 
 def _forward(call: Callable[..., Any], arguments: Iterator[list[Tensor]]) -> None:

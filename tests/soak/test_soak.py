@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from itertools import islice
@@ -37,7 +40,7 @@ def test_calls_leave_nothing_behind(subject: Any) -> None:
 
 
 def test_every_operation_is_called_in_every_way() -> None:
-    assert len(SUBJECTS) == 2 * (5 + 4 + 5)  # aux_pool has no gradient
+    assert len(SUBJECTS) == 2 * (5 + 4 + 5) + 1  # aux_pool has no gradient; and weights
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,43 @@ def test_prediction_does_not_grow(tmp_path: Path, capsys: pytest.CaptureFixture[
     net = TASEDNet(clip_length=8, width=0.02)
     found = growth(watch(islice(soak.endless(str(video), net, (32, 48)), 10 * LEAST), 10), soak.OF_PREDICTION)
     assert not [name for name, one in found.items() if one.too_much], soak.row("endless", found)
+
+
+THREADS = """
+import ctypes, threading
+from tased_net import cli
+
+libc = ctypes.CDLL(None)
+libc.malloc.restype = ctypes.c_void_p
+together = threading.Barrier(6)
+
+def take():
+    together.wait()
+    libc.malloc(1000)
+    together.wait()
+
+try:
+    cli.main(["--version"])
+except SystemExit:
+    pass
+for turn in range(2):
+    print("now", flush=True)
+    libc.malloc_info(0, ctypes.c_void_p.in_dll(libc, "stdout"))
+    libc.fflush(None)
+    threads = [threading.Thread(target=take) for _ in range(6 * (1 - turn))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="the C library has one heap for all threads")
+def test_threads_share_one_heap() -> None:
+    """Each of its own, as glibc has them, keeps what the hungriest thread of a video has asked for."""
+    said = subprocess.run([sys.executable, "-c", THREADS], stdout=subprocess.PIPE, text=True, check=True).stdout
+    before, after = (part.count("<heap nr=") for part in said.split("now")[1:])
+    assert before == after > 0
 
 
 @pytest.mark.parametrize(

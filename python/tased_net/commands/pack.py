@@ -8,6 +8,7 @@ from pathlib import Path
 from ..data import DataError, open_dataset
 from ..predictions import MapFolder
 from ..submission import check, pack
+from ..words import counted
 from .evaluate import refused
 from .shared import Commands, UsageError, add_debug, reason, say
 
@@ -70,5 +71,5 @@ def run(options: argparse.Namespace) -> int:
         say(f"error: {reason(error, output)}")
         return 1
     if not options.quiet:
-        say(f"{output}: {count} maps of {len(split.videos)} videos")
+        say(f"{output}: {counted(count, 'map')} of {counted(len(split.videos), 'video')}")
     return 0

@@ -195,10 +195,11 @@ def run(options: argparse.Namespace) -> int:
         "versions": [__version__, torch.__version__],
     }
     folder = options.output if tasks_in_folder(options.output, tasks) else options.output.parent
-    name = LOG.format("" if folder == options.output else f"-{options.output.name}")
-    name = name if ranks == 1 else name.replace(".jsonl", f"-{rank}.jsonl")
+    log, whole = folder / LOG.format("" if folder == options.output else f"-{options.output.name}"), None
+    if ranks > 1:
+        log, whole = log.with_stem(f"{log.stem}-{rank}"), log
     try:
-        job = Job(folder / name, settings, worker.decided(tasks), anew=options.overwrite)
+        job = Job(log, settings, worker.decided(tasks), anew=options.overwrite, whole=whole)
     except (JobError, HeldError) as error:
         raise UsageError(str(error)) from error
     except OSError as error:

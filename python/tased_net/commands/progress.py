@@ -13,7 +13,7 @@ from typing import Any
 from tqdm import tqdm
 
 from ..texts import printable
-from ..words import clock
+from ..words import clock, counted
 from .shared import say
 
 EVERY = 10.0  # seconds between two lines
@@ -81,7 +81,7 @@ class Bars(Progress):
             self.total.update(frames)
         self._close()
         for target in targets:
-            say(f"{target}: {frames} frames")
+            say(f"{target}: {counted(frames, 'frame')}")
 
     def fail(self, source: str, sentence: str) -> None:
         self._close()
@@ -119,14 +119,14 @@ class Lines(Progress):
     def finish(self, source: str, targets: Sequence[Path], frames: int) -> None:
         time_taken = f" in {clock(time.monotonic() - self.started)}" if source == self.source else ""
         for target in targets:
-            say(f"{target}: {frames} frames{time_taken}")
+            say(f"{target}: {counted(frames, 'frame')}{time_taken}")
 
     def _position(self, now: float) -> str:
         rate = self.count / (now - self.started)
         if not self.expected:
-            return f"{self.count} frames, {rate:.2f} a second"
+            return f"{counted(self.count, 'frame')}, {rate:.2f} a second"
         left = max(self.expected - self.count, 0) / rate if rate else 0.0
-        return f"{self.count} of {self.expected} frames, {rate:.2f} a second, {clock(left)} left"
+        return f"{self.count} of {counted(self.expected, 'frame')}, {rate:.2f} a second, {clock(left)} left"
 
 
 class Json(Progress):

@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import torch
@@ -53,28 +49,6 @@ def reason(error: OSError, path: object = None) -> str:
     """Which file could not be read or written, or else `path`, and why."""
     what, why = error.filename or path, (error.strerror or str(error)).lower()
     return why if what is None else f"{what}: {why}"
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[list[int]]:
-    """Makes SIGTERM, as a scheduler sends it, stop the command as ctrl-C does; gives the signals that have come."""
-    came: list[int] = []
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        came.append(number)
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():  # which alone may handle signals
-        yield came
-        return
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # in the background of a shell it is ignored
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, stop)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def given(options: argparse.Namespace) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..sharing import cores
 from ..synthetic import FRAMES, MIN_SIDE, SIZE, check
 from ..synthetic.dataset import MAPS, Settings, SettingsError, SynthError, write_dataset
+from ..words import counted
 from .shared import Commands, PageFormatter, UsageError, add_debug, say
 
 SPLITS = {"train": (1, 600), "val": (601, 700)}  # DHF1K's
@@ -95,7 +96,8 @@ def run(options: argparse.Namespace) -> int:
         return 1
     if not options.quiet:
         rest = options.videos - written
-        say(f"{options.output}: {written} videos written" + (f", {rest} were there already" if rest else ""))
+        before = f", {rest} {'was' if rest == 1 else 'were'} there already" if rest else ""
+        say(f"{options.output}: {counted(written, 'video')} written{before}")
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ImageOps
 
 from .. import images
 from ..frames import RGB, VideoError
@@ -28,20 +28,20 @@ def read_image(path: str) -> RGB:
 
 
 def frame_size(path: str) -> tuple[int, int]:
-    """(H, W) of an image file as `read_image` gives it, from its header alone."""
+    """(H, W) of an image or a map as it is read, from its header alone."""
     with _told(path):
         width, height = images.upright_size(Path(path))
     return height, width
 
 
 def read_density(path: str) -> Density:
-    """A map as float32 (H, W) from 0 to 1: its grey values over 255, or over 65535 where it has 16 bits."""
+    """A map as float32 (H, W) from 0 to 1, upright: its grey values over 255, or over 65535 where it has 16 bits."""
     values = _grey(path)
     return (values / (65535 if values.dtype == np.uint16 else 255)).astype(np.float32)
 
 
 def read_fixations(path: str) -> Fixations:
-    """A fixation map as bool (H, W): what is not zero, in a JPEG what is above half."""
+    """A fixation map as bool (H, W), upright: what is not zero, in a JPEG what is above half."""
     if path.lower().endswith(".mat"):
         with _told(path):
             return read_points(path)
@@ -50,28 +50,21 @@ def read_fixations(path: str) -> Fixations:
 
 
 def truth_size(path: str) -> tuple[int, int]:
-    """(H, W) of a map or matrix, of a map from its header alone."""
+    """(H, W) of a map or matrix as it is read, of a map from its header alone."""
     if path.lower().endswith(".mat"):
         height, width = read_fixations(path).shape
         return height, width
-    with _opened(path) as image:
-        return image.height, image.width
+    return frame_size(path)
 
 
 def _grey(path: str) -> NDArray[Any]:
-    with _opened(path) as image:
+    with _told(path), images.quietly_opened(Path(path)) as stored:
+        image = ImageOps.exif_transpose(stored)
         if image.mode == "F":
             raise DataError(f"{path}: holds floating-point values, whose range is unknown; save it with 8 or 16 bits")
         if image.mode.startswith("I"):  # PNG of 16 bits, or 32 of which 16 are in use
             return np.asarray(image).clip(0, 65535).astype(np.uint16)
         return np.array(image if image.mode == "L" else image.convert("L"))
-
-
-@contextmanager
-def _opened(path: str) -> Iterator[Image.Image]:
-    """An image as it is in the file."""
-    with _told(path), images.opened(Path(path)) as image:
-        yield image
 
 
 @contextmanager
