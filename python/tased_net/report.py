@@ -123,7 +123,7 @@ class ReportWriter(FileWriter):
         name = Path(self.video.source).name
         parts = {
             "title": html.escape(name),
-            "subtitle": f"Where people look, as TASED-Net predicts it, over {counted(len(times), 'frame')} and {clock(duration)}",
+            "subtitle": f"Where people look, as TASED-Net predicts it, over {counted(len(times), 'frame')} and {_clock(duration)}",
             "facts": _rows(self._all_facts(duration)),
             "strip": self._strip(start, duration),
             "plots": self._plots(times, duration),
