@@ -145,7 +145,7 @@ class ReportWriter(FileWriter):
         style = self.style
         return {
             "Source": self.video.source,
-            "Frames": f"{len(self._times)}, {clock(duration)}",
+            "Frames": f"{len(self._times)}, {_clock(duration)}",
             "Rate": f"{float(self.video.rate):.4g} frames a second",
             "Height x width": f"{frames}, maps {maps}",
             **self._facts,

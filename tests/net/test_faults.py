@@ -186,9 +186,12 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path) -> None:
 import os, sys, time, pathlib
 from tased_net.locks import Lock
 lock = Lock(pathlib.Path(sys.argv[1]))
+forked, tell = os.pipe()
 if os.fork() == 0:  # it lives on when the other one is killed, and holds nothing
+    os.write(tell, b"1")
     time.sleep(300)
     os._exit(0)
+os.read(forked, 1)
 print(os.getpid(), flush=True)
 time.sleep(300)
 """
