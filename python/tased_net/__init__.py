@@ -37,10 +37,16 @@ else:
 
     def __getattr__(name: str) -> object:
         """Loads what is asked for, and PyTorch with it, when it is asked for: the command hears ctrl-C before that."""
-        if name not in _PLACES:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = globals()[name] = getattr(import_module(_PLACES[name], __name__), name)
-        return value
+        if name in _PLACES:
+            value = globals()[name] = getattr(import_module(_PLACES[name], __name__), name)
+            return value
+        if not name.startswith("_"):
+            try:
+                return import_module(f".{name}", __name__)
+            except ModuleNotFoundError as error:
+                if error.name != f"{__name__}.{name}":  # but what it needs
+                    raise
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def __dir__() -> list[str]:
         return sorted({*globals(), *_PLACES})

@@ -31,6 +31,19 @@ def test_package_is_typed(package: object) -> None:
     assert Path(package.__file__).with_name("py.typed").exists()
 
 
+def test_names_and_modules_load_when_they_are_asked_for() -> None:
+    code = """
+import sys
+import tased_net
+assert "torch" not in sys.modules
+assert set(tased_net.__all__) <= set(dir(tased_net))
+assert all(hasattr(tased_net, name) for name in tased_net.__all__)
+assert tased_net.metrics.nss is sys.modules["tased_net.metrics"].nss
+assert not hasattr(tased_net, "nothing")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
 def test_tased_is_the_command_line() -> None:
     from tased_net import cli
 
