@@ -86,9 +86,9 @@ class ContiguousGather {
     const Rows<const uint8_t> lost{args_.winners_only ? lost_.data() : nullptr, pitch_};
     const auto values = planes_.grid_rows(static_cast<bits_t*>(args_.values), plane, begin);
     if (read_) {
-      (*read_)({begin, end}, map, g_.t.stride* planes_.map_plane, planes_.grid_rows(args_.offsets, plane, begin), lost,
-               values);
-      return;
+      const auto offsets = planes_.grid_rows(args_.offsets, plane, begin);
+      const int64_t ahead = g_.t.stride * planes_.map_plane;
+      return (*read_)({begin, end}, map, ahead, offsets, lost, values);
     }
     for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
       prefetch(map + g_.t.stride * planes_.map_plane + i * g_.h.stride * planes_.map_row,
@@ -123,6 +123,8 @@ class ContiguousGather {
     std::fill(offsets[there], offsets[end + rows_below_ - begin], kNoWindow);
     lose(offsets.data, rivals_, lost_.data(), ((end - begin) * pitch_ + kVector - 1) / kVector * kVector);
   }
+
+  // Those of the first row; others follow.
   Rows<uint8_t> first_offsets() const { return Rows<uint8_t>{offsets_.data(), pitch_}.from(0, columns_beside_); }
 
   // From the last window to the first, one has lost if its place was taken before.

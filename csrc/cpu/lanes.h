@@ -61,21 +61,20 @@ void for_windows_alike(const Axis& axis, const Range& windows, const Visit& visi
 // Positions whose windows are alike but for the borders, a stride apart, run by run: visit(the first, how many, the
 // windows that cover the first; those of the others are the next ones).
 template <class Visit>
-void for_positions_alike(const Axis& axis, const Range& positions, const Visit& visit) {
+void for_positions_alike(const Axis& axis, const Visit& visit) {
   const auto windows_at = [&](int64_t k) {
     const auto position = static_cast<int32_t>(k);
     return Range{axis.first_covering(position), axis.last_covering(position) + 1};
   };
-  const int64_t phases = std::min<int64_t>(positions.size(), axis.stride);
-  for (int64_t phase = 0; phase < phases; ++phase) {
-    for (int64_t first = positions.begin + phase; first < positions.end;) {
+  for (int64_t phase = 0; phase < std::min(axis.size, axis.stride); ++phase) {
+    for (int64_t first = phase; first < axis.size;) {
       const Range windows = windows_at(first);
       int64_t count = 0;
       int64_t next = first;
       do {
         ++count;
         next += axis.stride;
-      } while (next < positions.end && windows_at(next) == Range{windows.begin + count, windows.end + count});
+      } while (next < axis.size && windows_at(next) == Range{windows.begin + count, windows.end + count});
       visit(first, count, windows);
       first = next;
     }

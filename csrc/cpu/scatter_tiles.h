@@ -94,7 +94,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   }
 
  private:
-  // The windows of the last one that wins have one frame.
+  // The last window wins, and windows have one frame.
   void write_rows(int64_t volume, const MapPart& part) {
     for (int64_t f = part.frames.begin; f < part.frames.end; ++f) {
       const int64_t plane = volume * g_.t.windows + f;
@@ -230,7 +230,7 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
         window_rows_.push_back(prepare(volume, frame, t, r, i));
       }
     }
-    for_positions_alike(g_.w, {0, g_.w.size}, [&](int64_t column, int64_t count, const Range& windows_here) {
+    for_positions_alike(g_.w, [&](int64_t column, int64_t count, const Range& windows_here) {
       sources_.clear();
       for (const WindowRow& windows : window_rows_) {
         for (int64_t j = windows_here.begin; j < windows_here.end; ++j) {
