@@ -91,6 +91,20 @@ def test_every_width_and_channel_count_around_the_vector_sizes(
         assert_same(tased_ext.aux_pool_unpool(z_enc, x.detach(), 2, *spatial), expected, context=size)
 
 
+@pytest.mark.parametrize("width", [2**16, 2**16 + 1])
+def test_rows_around_the_longest_that_go_by_vectors(width: int, device: torch.device) -> None:
+    z = make((1, 1, 1, 3, width), fill="ties")
+    switches = reference.aux_pool(z, 1, 3, 2, 1)
+    x = make(switches.shape).requires_grad_()
+    expected = reference.max_unpool(x, switches, 3, 2, 1, output_size=(3, width))
+    gradient = make(expected.shape, fill="special")
+    (expected_gradient,) = torch.autograd.grad(expected, x, gradient)
+    x = x.detach().to(device).requires_grad_()
+    y = tased_ext.max_unpool(x, switches.to(device), 3, 2, 1, output_size=(3, width))
+    assert_same(y, expected)
+    assert_same(torch.autograd.grad(y, x, gradient.to(device))[0], expected_gradient)
+
+
 # --------------------------------------------------------------------------------------------------------- rule by rule
 
 
