@@ -7,7 +7,7 @@
 #include "parallel.h"
 #include "places.h"
 #include "select.h"
-#include "vectors.h"
+#include "vector_unpool.h"
 
 namespace tased {
 namespace {

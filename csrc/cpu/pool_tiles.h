@@ -4,12 +4,14 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "../kernels.h"
 #include "best.h"
 #include "fold.h"
 #include "moves.h"
+#include "vector_pool.h"
 
 namespace tased {
 
@@ -111,25 +113,12 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
 
  public:
   ContiguousTile(const PoolGeometry& geometry, const PoolArgs& args, const Tile& most)
-      : Base(geometry, args), even_(g_.w.size == int64_t{g_.w.windows} * g_.w.stride) {
-    const int64_t rows = std::min<int64_t>((most.i.size() - 1) * g_.h.stride + g_.h.kernel, g_.h.size);
-    pitch_ = g_.w.windows;
-    if (!even_) {
-      pitch_ += (g_.w.kernel - 1) / g_.w.stride;
-      for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
-        const Phase columns(g_.w, phase);
-        pitch_ = std::max(pitch_, columns.place + columns.count);
-      }
-    }
-    run_ = (rows + 1) * pitch_;
-    line_.reset(rows * planes_.map_row, tagged_);
-    sorted_.reset((g_.w.kernel + phases(g_.w)) * run_, tagged_);
-    if (!even_) {
-      std::fill_n(sorted_.key.data(), g_.w.kernel * run_, L::template kLowestKey<kValues>);
-      if (kCarried) std::fill_n(sorted_.value.data(), g_.w.kernel * run_, L::kLowest);
-      if (tagged_) std::fill_n(sorted_.tag.data(), g_.w.kernel * run_, tag_t{});
-    }
-    across_.reset(run_, kTags);
+      : Base(geometry, args),
+        most_rows_(std::min<int64_t>((most.i.size() - 1) * g_.h.stride + g_.h.kernel, g_.h.size)),
+        even_(g_.w.size == int64_t{g_.w.windows} * g_.w.stride) {
+    // Keys that are no values would have to agree with those of other frames.
+    const bool keys_meet = !kValues && args.scan == Scan::kVolume;
+    if (!tagged_ && !keys_meet && Vectors::pays(g_)) vectors_.emplace(g_);
   }
 
   // What is pooled at a time: rows of windows, and what these are in lanes.
@@ -154,13 +143,15 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   void pool(const Tile& tile, const Range& frames, const Lanes& target) {
     const Range rows{g_.h.begin(static_cast<int32_t>(tile.i.begin)), g_.h.end(static_cast<int32_t>(tile.i.end - 1))};
     const int64_t pitch = planes_.map_row;
-    const Rows<const value_t> map{
-        map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane + rows.begin * pitch, pitch};
+    const value_t* plane = map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane;
+    const int64_t ahead = rows.size() == g_.h.size ? g_.t.stride * planes_.map_plane : rows.size() * pitch;
+    if (vectors_ && (*vectors_)(tile.i, plane, frames.size(), ahead, target)) return;
+    if (!line_.key.data()) make_room();
+    const Rows<const value_t> map{plane + rows.begin * pitch, pitch};
     if (Base::foldless(frames)) {
       // Only read.
       source_ = {{const_cast<key_t*>(reinterpret_cast<const key_t*>(map.data)), pitch}, {}, {}};
     } else {
-      const int64_t ahead = rows.size() == g_.h.size ? g_.t.stride * planes_.map_plane : rows.size() * pitch;
       source_ = line_.at(0, pitch);
       Base::fold_rows(frames, map, source_, rows.size(), pitch, ahead);
     }
@@ -197,6 +188,28 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   }
 
  private:
+  using Vectors = VectorPool<scalar_t, kValues, kTags>;
+
+  void make_room() {
+    pitch_ = g_.w.windows;
+    if (!even_) {
+      pitch_ += (g_.w.kernel - 1) / g_.w.stride;
+      for (int64_t phase = 0; phase < phases(g_.w); ++phase) {
+        const Phase columns(g_.w, phase);
+        pitch_ = std::max(pitch_, columns.place + columns.count);
+      }
+    }
+    run_ = (most_rows_ + 1) * pitch_;
+    line_.reset(most_rows_ * planes_.map_row, tagged_);
+    sorted_.reset((g_.w.kernel + phases(g_.w)) * run_, tagged_);
+    if (!even_) {
+      std::fill_n(sorted_.key.data(), g_.w.kernel * run_, L::template kLowestKey<kValues>);
+      if (kCarried) std::fill_n(sorted_.value.data(), g_.w.kernel * run_, L::kLowest);
+      if (tagged_) std::fill_n(sorted_.tag.data(), g_.w.kernel * run_, tag_t{});
+    }
+    across_.reset(run_, kTags);
+  }
+
   template <class Move>
   void for_each(const Lanes& source, const Lanes& target, const Move& move) const {
     move(source.key, target.key, L::template kLowestKey<kValues>);
@@ -283,9 +296,11 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     }
   }
 
+  const int64_t most_rows_;  // of the map
   const bool even_;
-  int64_t pitch_;  // of a row's lanes, before they are windows alone
-  int64_t run_;    // lanes of all rows
+  std::optional<Vectors> vectors_;
+  int64_t pitch_ = 0;  // of a row's lanes, before they are windows alone
+  int64_t run_ = 0;    // lanes of all rows
   Buffers line_;
   Buffers sorted_;
   Buffers across_;

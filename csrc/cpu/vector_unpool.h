@@ -1,69 +1,16 @@
-// Planes of contiguous maps on AVX-512, a vector of windows or of positions at a time: windows read the map by one
-// permutation of two vectors for each row that they see, and rows of the map are written whole.
+// Max-unpooling of contiguous maps on AVX-512, a vector of windows or of positions at a time: windows read the map by
+// one permutation of two vectors for each row that they see, and rows of the map are written whole.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <vector>
 
-#include "lanes.h"
-
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "vector.h"
 
 namespace tased {
 
-// Rows that are longer would take much memory for what is known of their blocks.
-constexpr int64_t kMostColumns = int64_t{1} << 16;
-
 #if defined(__x86_64__)
-
-// Operations on 64 bytes of lanes of so many bytes. Lanes that a mask leaves out are not touched in memory.
-template <size_t kSize>
-struct Vector;
-
-#define TASED_VECTOR(bytes, lanes, bits, bytes_of)                                                                  \
-  template <>                                                                                                       \
-  struct Vector<bytes> {                                                                                            \
-    using mask_t = __mmask##lanes;                                                                                  \
-    TASED_VECTOR_FUNCTION(__m512i, all(int64_t x)) { return _mm512_set1_epi##bits(static_cast<int##bits##_t>(x)); } \
-    TASED_VECTOR_FUNCTION(__m512i, load(mask_t mask, const void* from)) {                                           \
-      return _mm512_maskz_loadu_epi##bits(mask, from);                                                              \
-    }                                                                                                               \
-    TASED_VECTOR_FUNCTION(__m512i, load_bytes(mask_t mask, const void* from)) {                                     \
-      return _mm512_maskz_cvtepu8_epi##bits(mask, bytes_of##_maskz_loadu_epi8(mask, from));                         \
-    }                                                                                                               \
-    TASED_VECTOR_FUNCTION(void, store(void* to, mask_t mask, __m512i x)) {                                          \
-      _mm512_mask_storeu_epi##bits(to, mask, x);                                                                    \
-    }                                                                                                               \
-    TASED_VECTOR_FUNCTION(__m512i, add(__m512i a, __m512i b)) { return _mm512_add_epi##bits(a, b); }                \
-    TASED_VECTOR_FUNCTION(__m512i, subtract(__m512i a, __m512i b)) { return _mm512_sub_epi##bits(a, b); }           \
-    TASED_VECTOR_FUNCTION(mask_t, equal(mask_t mask, __m512i a, __m512i b)) {                                       \
-      return _mm512_mask_cmpeq_epi##bits##_mask(mask, a, b);                                                        \
-    }                                                                                                               \
-    TASED_VECTOR_FUNCTION(mask_t, below(__m512i a, __m512i b)) { return _mm512_cmplt_epu##bits##_mask(a, b); }      \
-    TASED_VECTOR_FUNCTION(__m512i, select(mask_t mask, __m512i a, __m512i b)) {                                     \
-      return _mm512_mask_mov_epi##bits(b, mask, a);                                                                 \
-    }                                                                                                               \
-    TASED_VECTOR_FUNCTION(__m512i, permute(__m512i low, __m512i index, __m512i high)) {                             \
-      return _mm512_permutex2var_epi##bits(low, index, high);                                                       \
-    }                                                                                                               \
-  }
-#define TASED_VECTOR_FUNCTION(result, declaration) TASED_AVX512 static TASED_INLINE result declaration
-TASED_VECTOR(2, 32, 16, _mm256);
-TASED_VECTOR(4, 16, 32, _mm);
-TASED_VECTOR(8, 8, 64, _mm);
-#undef TASED_VECTOR
-#undef TASED_VECTOR_FUNCTION
-
-// What the lanes of a mask are.
-template <class In>
-uint64_t lanes_where(int64_t lanes, const In& in) {
-  uint64_t mask = 0;
-  for (int64_t k = 0; k < lanes; ++k) mask |= uint64_t{in(k)} << k;
-  return mask;
-}
 
 // Reads a plane of a map for rows of windows: each window takes the position that its offset tells.
 template <class bits_t>

@@ -1,0 +1,348 @@
+// Pooling of contiguous maps on AVX-512, some rows of windows at a time: the maximum over frames, whose columns come
+// apart by phase on the way, then across the columns of every row of the map, then down the rows of the windows. All
+// vectors of one stage are in L1 when the next one reads them, and maps without NaN need no order of their own.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "best.h"
+#include "vector.h"
+
+namespace tased {
+
+#if defined(__x86_64__)
+
+// How lanes of vectors are compared where none is NaN: as floats, or half types by their order keys. The greater of two
+// equal ones is the second. NaNs remembers whether any was seen.
+template <class scalar_t>
+struct VectorOrder;
+
+#define TASED_VECTOR_FUNCTION(result, declaration) TASED_AVX512 static TASED_INLINE result declaration
+#define TASED_VECTOR_ORDER(scalar, type, lanes)                                                                       \
+  template <>                                                                                                         \
+  struct VectorOrder<scalar> {                                                                                        \
+    using mask_t = __mmask##lanes;                                                                                    \
+    TASED_VECTOR_FUNCTION(__m512i, key(__m512i x)) { return x; }                                                      \
+    TASED_VECTOR_FUNCTION(mask_t, above(mask_t mask, __m512i a, __m512i b)) {                                         \
+      return _mm512_mask_cmp_##type##_mask(mask, _mm512_castsi512_##type(a), _mm512_castsi512_##type(b), _CMP_GT_OQ); \
+    }                                                                                                                 \
+    TASED_VECTOR_FUNCTION(__m512i, greater(mask_t mask, __m512i a, __m512i b)) {                                      \
+      return _mm512_cast##type##_si512(_mm512_mask_max_##type(                                                        \
+          _mm512_castsi512_##type(b), mask, _mm512_castsi512_##type(a), _mm512_castsi512_##type(b)));                 \
+    }                                                                                                                 \
+    struct NaNs {                                                                                                     \
+      mask_t seen = 0;                                                                                                \
+      TASED_AVX512 TASED_INLINE void see(__m512i a, __m512i b) {                                                      \
+        seen = static_cast<mask_t>(                                                                                   \
+            seen | _mm512_cmp_##type##_mask(_mm512_castsi512_##type(a), _mm512_castsi512_##type(b), _CMP_UNORD_Q));   \
+      }                                                                                                               \
+      TASED_AVX512 TASED_INLINE bool any() const { return seen != 0; }                                                \
+    };                                                                                                                \
+  }
+TASED_VECTOR_ORDER(float, ps, 16);
+TASED_VECTOR_ORDER(double, pd, 8);
+#undef TASED_VECTOR_ORDER
+
+template <class scalar_t>
+struct VectorOrderOfHalf {
+  using mask_t = __mmask32;
+  static constexpr auto kInfinity = Scalar<scalar_t>::kInfinity;
+
+  TASED_VECTOR_FUNCTION(__m512i, key(__m512i x)) {
+    return _mm512_mask_sub_epi16(x, _mm512_movepi16_mask(x), _mm512_set1_epi16(INT16_MIN), x);
+  }
+  TASED_VECTOR_FUNCTION(mask_t, above(mask_t mask, __m512i a, __m512i b)) {
+    return _mm512_mask_cmpgt_epi16_mask(mask, a, b);
+  }
+  TASED_VECTOR_FUNCTION(__m512i, greater(mask_t mask, __m512i a, __m512i b)) {
+    return _mm512_mask_max_epi16(b, mask, a, b);
+  }
+  struct NaNs {
+    __m512i least = __m512i{};
+    __m512i greatest = __m512i{};
+    TASED_AVX512 TASED_INLINE void see(__m512i a, __m512i b) {
+      least = _mm512_min_epi16(least, _mm512_min_epi16(a, b));
+      greatest = _mm512_max_epi16(greatest, _mm512_max_epi16(a, b));
+    }
+    TASED_AVX512 TASED_INLINE bool any() const {
+      return (_mm512_cmplt_epi16_mask(least, _mm512_set1_epi16(-kInfinity)) |
+              _mm512_cmpgt_epi16_mask(greatest, _mm512_set1_epi16(kInfinity))) != 0;
+    }
+  };
+};
+#undef TASED_VECTOR_FUNCTION
+template <>
+struct VectorOrder<Half> : VectorOrderOfHalf<Half> {};
+template <>
+struct VectorOrder<BFloat16> : VectorOrderOfHalf<BFloat16> {};
+
+// Keys are floats, or where no values are asked for whatever is compared, which then is nobody else's to read.
+template <class scalar_t, bool kValues, bool kTags>
+class VectorPool {
+  using L = Lane<scalar_t>;
+  using O = VectorOrder<scalar_t>;
+  using V = Vector<sizeof(scalar_t)>;
+  using bits_t = typename L::tag_t;
+  using key_t = typename L::template key_t<kValues>;
+  using mask_t = typename V::mask_t;
+  static constexpr int64_t kLanes = 64 / sizeof(scalar_t);
+  static constexpr auto kAll = static_cast<mask_t>(-1);
+  static constexpr int kMostStride = 2;
+
+ public:
+  // Whether that is faster than lanes of a whole plane: where vectors are full enough. Values of half types are no
+  // keys.
+  static bool pays(const PoolGeometry& g) {
+    return vector_level() == Level::kAvx512 && !(kValues && L::kHalf) && g.w.size <= kMostColumns &&
+           g.w.stride <= kMostStride && 2 * g.w.windows >= blocks(g.w.windows) * kLanes;
+  }
+
+  explicit VectorPool(const PoolGeometry& g)
+      : g_(g),
+        window_blocks_(blocks(g.w.windows)),
+        margin_(blocks(g.w.kernel) * kLanes),
+        phase_pitch_(std::max(blocks((g.w.size + g.w.stride - 1) / g.w.stride), window_blocks_) * kLanes + 2 * margin_),
+        across_pitch_(window_blocks_ * kLanes) {
+    constexpr int64_t kGroupBytes = int64_t{1} << 13;
+    const int64_t row_bytes = (g.w.stride * phase_pitch_ + 2 * across_pitch_) * static_cast<int64_t>(sizeof(scalar_t));
+    group_ = std::clamp<int64_t>(kGroupBytes / (row_bytes * g.h.stride), 1, g.h.windows);
+    const int64_t rows = (group_ - 1) * g.h.stride + g.h.kernel;
+    while (ring_ < rows) ring_ *= 2;
+    phases_.reset(rows * g.w.stride * phase_pitch_);
+    std::fill_n(phases_.data(), rows * g.w.stride * phase_pitch_, bits_t{});
+    keys_.reset(ring_ * across_pitch_);
+    if (kTags) tags_.reset(ring_ * across_pitch_);
+    for (int64_t k = 0; k < kLanes; ++k) {
+      of_phase_[0][k] = static_cast<bits_t>(2 * k);
+      of_phase_[1][k] = static_cast<bits_t>(2 * k + 1);
+    }
+    for (int64_t first = 0; first < g.w.size; first += kLanes) {
+      columns_.push_back(static_cast<mask_t>(lanes_where(kLanes, [&](int64_t k) { return first + k < g.w.size; })));
+    }
+    for (int64_t dc = 0; dc < g.w.kernel; ++dc) {
+      const int64_t phase = (dc + g.w.padding * (g.w.stride - 1)) % g.w.stride;
+      const int64_t shift = (dc - g.w.padding - phase) / g.w.stride;
+      places_.push_back(phase * phase_pitch_ + margin_ + shift);
+      for (int64_t block = 0; block < window_blocks_; ++block) {
+        const auto on_map = [&](int64_t k) {
+          const int64_t column = (block * kLanes + k) * g.w.stride + dc - g.w.padding;
+          return 0 <= column && column < g.w.size;
+        };
+        on_map_.push_back(static_cast<mask_t>(lanes_where(kLanes, on_map)));
+      }
+    }
+    for (int64_t block = 0; block < window_blocks_; ++block) {
+      const auto is_window = [&](int64_t k) { return block * kLanes + k < g.w.windows; };
+      windows_.push_back(static_cast<mask_t>(lanes_where(kLanes, is_window)));
+    }
+    rows_.resize(g.h.kernel);
+  }
+
+  // The rows `i` of windows of some frames. False if a NaN is among them; the target's lanes are not the best then.
+  // Meanwhile what lies `ahead` of the map is on its way into the cache.
+  bool operator()(const Range& i, const typename L::value_t* map, int64_t frames, int64_t ahead,
+                  const Lanes<key_t, bits_t>& target) {
+    using Fold = bool (VectorPool::*)(const bits_t*, int64_t, const Range&, int64_t) const;
+    static constexpr Fold kFolds[kMostStride][5] = {
+        {&VectorPool::fold<0, 1>, &VectorPool::fold<1, 1>, &VectorPool::fold<2, 1>, &VectorPool::fold<0, 1>,
+         &VectorPool::fold<4, 1>},
+        {&VectorPool::fold<0, 2>, &VectorPool::fold<1, 2>, &VectorPool::fold<2, 2>, &VectorPool::fold<0, 2>,
+         &VectorPool::fold<4, 2>}};
+    const Fold fold_rows = kFolds[g_.w.stride - 1][frames <= 4 ? frames : 0];
+    const auto* bits = reinterpret_cast<const bits_t*>(map);
+    int64_t prepared = 0;  // rows of the map before this one
+    for (Range some{i.begin, i.begin}; some.begin < i.end; some.begin = some.end) {
+      some.end = std::min(some.begin + group_, i.end);
+      const Range rows{std::max<int64_t>(prepared, g_.h.begin(static_cast<int32_t>(some.begin))),
+                       g_.h.end(static_cast<int32_t>(some.end - 1))};
+      if ((this->*fold_rows)(bits, frames, rows, ahead)) return false;
+      if (g_.w.kernel == 3) {
+        across<3>(rows);
+      } else if (g_.w.kernel == 2) {
+        across<2>(rows);
+      } else {
+        across<0>(rows);
+      }
+      for (int64_t k = some.begin; k < some.end; ++k) down(static_cast<int32_t>(k), target.from(k - i.begin));
+      prepared = std::max(prepared, rows.end);
+    }
+    return true;
+  }
+
+ private:
+  struct Best {
+    __m512i key;
+    __m512i tag;
+  };
+  struct Row {
+    const bits_t* key;
+    const bits_t* tag;
+    bits_t number;
+  };
+
+  static int64_t blocks(int64_t lanes) { return (lanes + kLanes - 1) / kLanes; }
+
+  TASED_AVX512 static TASED_INLINE void meet(mask_t there, const Best& one, Best& best) {
+    if constexpr (kTags) best.tag = V::select(O::above(there, one.key, best.key), one.tag, best.tag);
+    best.key = O::greater(there, one.key, best.key);
+  }
+
+  // Two frames at a time.
+  template <int kFrames>
+  TASED_AVX512 TASED_INLINE __m512i maximum(const bits_t* map, int64_t frames, mask_t columns,
+                                            typename O::NaNs& nans) const {
+    if (kFrames > 0) frames = kFrames;
+    const int64_t pitch = int64_t{g_.h.size} * g_.w.size;
+    __m512i best = _mm512_setzero_si512();
+#pragma GCC unroll 2
+    for (int64_t f = 0; f < frames; f += 2) {
+      __m512i one = O::key(V::load(columns, map + f * pitch));
+      if (f + 1 < frames) {
+        const __m512i other = O::key(V::load(columns, map + (f + 1) * pitch));
+        nans.see(one, other);
+        one = O::greater(kAll, other, one);
+      } else {
+        nans.see(one, one);
+      }
+      best = f == 0 ? one : O::greater(kAll, one, best);
+    }
+    return best;
+  }
+
+  // The frames' maximum in rows of the map, column by column of each phase. Whether there is a NaN.
+  template <int kFrames, int kStride>
+  TASED_AVX512 bool fold(const bits_t* map, int64_t frames, const Range& rows, int64_t ahead) const {
+    if (kFrames > 0) frames = kFrames;
+    const int64_t pitch = int64_t{g_.h.size} * g_.w.size;
+    const __m512i even = _mm512_load_si512(of_phase_[0]);
+    const __m512i odd = _mm512_load_si512(of_phase_[1]);
+    const auto count = static_cast<int64_t>(columns_.size());
+    typename O::NaNs nans;
+    bits_t* target = phases_.data() + margin_;
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      const bits_t* row = map + r * g_.w.size;
+      bits_t* to = target;
+      for (int64_t block = 0; block < count; block += kStride) {
+        __m512i folded[kStride];
+#pragma GCC unroll 2
+        for (int64_t n = 0; n < kStride; ++n) {
+          folded[n] = _mm512_setzero_si512();
+          if (n > 0 && block + n == count) continue;
+          const bits_t* at = row + (block + n) * kLanes;
+          for (int64_t f = 0; f < frames; ++f) __builtin_prefetch(at + f * pitch + ahead, 0, 2);
+          folded[n] = maximum<kFrames>(at, frames, columns_[block + n], nans);
+        }
+        if constexpr (kStride == 1) {
+          _mm512_store_si512(to, folded[0]);
+        } else {
+          _mm512_store_si512(to, V::permute(folded[0], even, folded[1]));
+          _mm512_store_si512(to + phase_pitch_, V::permute(folded[0], odd, folded[1]));
+        }
+        to += kLanes;
+      }
+      target += kStride * phase_pitch_;
+    }
+    return nans.any();
+  }
+
+  // The best column of every window in rows of the map.
+  template <int kKernel>
+  TASED_AVX512 void across(const Range& rows) const {
+    const int64_t kernel = kKernel > 0 ? kKernel : g_.w.kernel;
+    const __m512i lowest = V::all(kLowest);
+    const bits_t* phases = phases_.data();
+    for (int64_t r = rows.begin; r < rows.end; ++r) {
+      bits_t* key = keys_.data() + (r & (ring_ - 1)) * across_pitch_;
+      bits_t* tag = tags_.data() + (r & (ring_ - 1)) * across_pitch_;
+      for (int64_t block = 0; block < window_blocks_; ++block) {
+        const mask_t* there = on_map_.data() + block;
+        const auto column = [&](int64_t dc) { return phases + places_[dc] + block * kLanes; };
+        Best best{V::select(*there, _mm512_loadu_si512(column(0)), lowest), _mm512_setzero_si512()};
+#pragma GCC unroll 4
+        for (int64_t dc = 1; dc < kernel; ++dc) {
+          meet(there[dc * window_blocks_], {_mm512_loadu_si512(column(dc)), V::all(dc)}, best);
+        }
+        _mm512_store_si512(key + block * kLanes, best.key);
+        if constexpr (kTags) _mm512_store_si512(tag + block * kLanes, best.tag);
+      }
+      phases += g_.w.stride * phase_pitch_;
+    }
+  }
+
+  // The best row of the windows (i, ·).
+  void down(int32_t i, const Lanes<key_t, bits_t>& target) {
+    const int32_t begin = g_.h.begin(i);
+    const int32_t count = g_.h.end(i) - begin;
+    for (int32_t k = 0; k < count; ++k) {
+      const int64_t place = ((begin + k) & (ring_ - 1)) * across_pitch_;
+      const int32_t number = (begin + k - g_.h.start(i)) * g_.w.kernel;
+      rows_[k] = {keys_.data() + place, tags_.data() + place, static_cast<bits_t>(number)};
+    }
+    if (count == 3) {
+      meet_rows<3>(3, target);
+    } else if (count == 2) {
+      meet_rows<2>(2, target);
+    } else {
+      meet_rows<0>(count, target);
+    }
+  }
+
+  TASED_AVX512 static TASED_INLINE Best load(const Row& row, int64_t k) {
+    Best one{_mm512_load_si512(row.key + k), {}};
+    if constexpr (kTags) one.tag = V::add(_mm512_load_si512(row.tag + k), V::all(row.number));
+    return one;
+  }
+
+  template <int kCount>
+  TASED_AVX512 void meet_rows(int64_t count, const Lanes<key_t, bits_t>& target) const {
+    if (kCount > 0) count = kCount;
+    for (int64_t block = 0; block < window_blocks_; ++block) {
+      Best best = load(rows_[0], block * kLanes);
+#pragma GCC unroll 3
+      for (int64_t k = 1; k < count; ++k) meet(kAll, load(rows_[k], block * kLanes), best);
+      if constexpr (kValues) V::store(target.key.data + block * kLanes, windows_[block], best.key);
+      if constexpr (kTags) V::store(target.tag.data + block * kLanes, windows_[block], best.tag);
+    }
+  }
+
+  static constexpr int64_t kLowest =  // as it is compared
+      L::kHalf ? -L::kInfinity : L::kInfinity | std::numeric_limits<bits_t>::min();
+
+  const PoolGeometry g_;
+  const int64_t window_blocks_;
+  const int64_t margin_;  // lanes on either side of a phase
+  const int64_t phase_pitch_;
+  const int64_t across_pitch_;
+  int64_t group_;                                     // rows of windows at a time
+  int64_t ring_ = 1;                                  // rows of the map that are kept, a power of two
+  alignas(64) bits_t of_phase_[kMostStride][kLanes];  // columns of two vectors
+  std::vector<mask_t> columns_;                       // of the map, a vector after another
+  std::vector<mask_t> on_map_;                        // of windows: their first columns, then their second ones, ...
+  std::vector<mask_t> windows_;
+  std::vector<int64_t> places_;  // of the windows' columns among the phases
+  std::vector<Row> rows_;
+  Buffer<bits_t> phases_;
+  Buffer<bits_t> keys_;
+  Buffer<bits_t> tags_;
+};
+
+#else
+
+// Elsewhere lanes of a whole plane are faster.
+template <class scalar_t, bool kValues, bool kTags>
+struct VectorPool {
+  using L = Lane<scalar_t>;
+  static bool pays(const PoolGeometry&) { return false; }
+  explicit VectorPool(const PoolGeometry&) {}
+  bool operator()(const Range&, const typename L::value_t*, int64_t, int64_t,
+                  const Lanes<typename L::template key_t<kValues>, typename L::tag_t>&) {
+    return false;
+  }
+};
+
+#endif
+
+}  // namespace tased
