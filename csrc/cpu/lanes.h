@@ -31,7 +31,10 @@ class Parts {
     most = std::max<int64_t>(most, 1);
     count_ = (total + most - 1) / most;
   }
-  Range operator[](int64_t k) const { return {total_ * k / count_, total_ * (k + 1) / count_}; }
+  Range operator[](int64_t k) const {
+    if (count_ == 1) return {0, total_};  // without two divisions
+    return {total_ * k / count_, total_ * (k + 1) / count_};
+  }
   int64_t count() const { return count_; }
   int64_t largest() const { return (total_ + count_ - 1) / count_; }
 

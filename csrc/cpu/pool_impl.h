@@ -63,8 +63,7 @@ void pool_tiles(const PoolGeometry& g, const PoolArgs& args) {
         pool.begin();
         for_rows(tile, Pool::rows_at_once(tile), [&](const Tile& rows) {
           const Lanes<key_t, tag_t> result = in_slot(0, rows, plane, args.values);
-          pool.pool(rows, {g.t.begin(t), g.t.end(t)}, result);
-          pool.store(rows, result, plane, args, 0);
+          pool.pool_to_grid(rows, {g.t.begin(t), g.t.end(t)}, result, plane, args);
         });
       }
     };
@@ -148,8 +147,7 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
           pool.begin();
           for_rows(tile, Pool::rows_at_once(tile), [&](const Tile& rows) {
             const Lanes<tag_t, tag_t> result = Pool::target(g, rows, 0, scratch, nullptr);
-            pool.pool(rows, {g.t.begin(t), g.t.end(t)}, result);
-            pool.store(rows, result, 0, pool_args, 0);
+            pool.pool_to_grid(rows, {g.t.begin(t), g.t.end(t)}, result, 0, pool_args);
           });
         }
       }

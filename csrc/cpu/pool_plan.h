@@ -41,6 +41,7 @@ struct PoolPlan {
   template <class Visit>
   void at(int64_t unit, const Visit& visit) const {
     const auto part = [&](const Parts& parts) {
+      if (parts.count() == 1) return parts[0];
       const Range range = parts[unit % parts.count()];
       unit /= parts.count();
       return range;

@@ -141,19 +141,65 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   void begin() {}
 
   void pool(const Tile& tile, const Range& frames, const Lanes& target) {
-    const Range rows{g_.h.begin(static_cast<int32_t>(tile.i.begin)), g_.h.end(static_cast<int32_t>(tile.i.end - 1))};
+    if (!pool_vectors(tile, frames, target, nullptr)) pool_lanes(tile, frames, target);
+  }
+
+  // The same, and stores them.
+  void pool_to_grid(const Tile& tile, const Range& frames, const Lanes& target, int64_t plane, const PoolArgs& args) {
+    if (!args.frames) {
+      uint8_t* offsets = kTags ? args.offsets + first_place(tile, plane) : nullptr;
+      if (pool_vectors(tile, frames, target, offsets)) return;
+    }
+    pool_lanes(tile, frames, target);
+    store(tile, target, plane, args, 0);
+  }
+
+  // The tags' bytes go to the grid. `base`: the offset of the first frame.
+  void store(const Tile& tile, const Lanes& result, int64_t plane, const PoolArgs& args, int64_t base) const {
+    if constexpr (!kTags) return;
+    const int64_t place = first_place(tile, plane);
+    const int64_t lanes = tile.i.size() * planes_.grid_row;
+    const Rows<const tag_t> tags{result.tag.data, lanes};
+    narrow<tag_t>(tags, {args.offsets + place, lanes}, 0, 1, lanes);
+    if (args.frames) narrow<tag_t>(tags, {args.frames + place, lanes}, kFrameShift, 1, lanes);
+    correct(tile, args.offsets + place, base);
+  }
+
+ private:
+  using Vectors = VectorPool<scalar_t, kValues, kTags>;
+
+  // Of the map, that the tile's windows see.
+  Range map_rows(const Tile& tile) const {
+    return {g_.h.begin(static_cast<int32_t>(tile.i.begin)), g_.h.end(static_cast<int32_t>(tile.i.end - 1))};
+  }
+  const value_t* first_frame(const Tile& tile, const Range& frames) const {
+    return map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane;
+  }
+  int64_t first_place(const Tile& tile, int64_t plane) const {
+    return plane * planes_.grid_plane + tile.i.begin * planes_.grid_row;
+  }
+  // How far on the map the tile lies that comes next.
+  int64_t ahead(const Range& rows) const {
+    return rows.size() == g_.h.size ? g_.t.stride * planes_.map_plane : rows.size() * planes_.map_row;
+  }
+
+  // Whether vectors could do it.
+  bool pool_vectors(const Tile& tile, const Range& frames, const Lanes& target, uint8_t* offsets) {
+    return vectors_ &&
+           (*vectors_)(tile.i, first_frame(tile, frames), frames.size(), ahead(map_rows(tile)), target, offsets);
+  }
+
+  void pool_lanes(const Tile& tile, const Range& frames, const Lanes& target) {
+    const Range rows = map_rows(tile);
     const int64_t pitch = planes_.map_row;
-    const value_t* plane = map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane;
-    const int64_t ahead = rows.size() == g_.h.size ? g_.t.stride * planes_.map_plane : rows.size() * pitch;
-    if (vectors_ && (*vectors_)(tile.i, plane, frames.size(), ahead, target)) return;
     if (!line_.key.data()) make_room();
-    const Rows<const value_t> map{plane + rows.begin * pitch, pitch};
+    const Rows<const value_t> map{first_frame(tile, frames) + rows.begin * pitch, pitch};
     if (Base::foldless(frames)) {
       // Only read.
       source_ = {{const_cast<key_t*>(reinterpret_cast<const key_t*>(map.data)), pitch}, {}, {}};
     } else {
       source_ = line_.at(0, pitch);
-      Base::fold_rows(frames, map, source_, rows.size(), pitch, ahead);
+      Base::fold_rows(frames, map, source_, rows.size(), pitch, ahead(rows));
     }
     candidates_.clear();
     if (even_) {
@@ -175,20 +221,6 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
       best_of_(candidates_, tagged_ || g_.w.kernel > 1, target.from(i.begin - tile.i.begin), i.size(), g_.w.windows);
     });
   }
-
-  // The tags' bytes go to the grid. `base`: the offset of the first frame.
-  void store(const Tile& tile, const Lanes& result, int64_t plane, const PoolArgs& args, int64_t base) const {
-    if constexpr (!kTags) return;
-    const int64_t place = plane * planes_.grid_plane + tile.i.begin * planes_.grid_row;
-    const int64_t lanes = tile.i.size() * planes_.grid_row;
-    const Rows<const tag_t> tags{result.tag.data, lanes};
-    narrow<tag_t>(tags, {args.offsets + place, lanes}, 0, 1, lanes);
-    if (args.frames) narrow<tag_t>(tags, {args.frames + place, lanes}, kFrameShift, 1, lanes);
-    correct(tile, args.offsets + place, base);
-  }
-
- private:
-  using Vectors = VectorPool<scalar_t, kValues, kTags>;
 
   void make_room() {
     pitch_ = g_.w.windows;
@@ -393,6 +425,12 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
         best_of_(window_rows_, true, to, columns, channels);
       }
     }
+  }
+
+  // The same, and stores them.
+  void pool_to_grid(const Tile& tile, const Range& frames, const Lanes& target, int64_t plane, const PoolArgs& args) {
+    pool(tile, frames, target);
+    store(tile, target, plane, args, 0);
   }
 
   void store(const Tile& tile, const Lanes& result, int64_t plane, const PoolArgs& args, int64_t) const {

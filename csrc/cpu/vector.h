@@ -16,6 +16,13 @@ constexpr int64_t kMostColumns = int64_t{1} << 16;
 
 #if defined(__x86_64__)
 
+// All lanes. What is used twice GCC would also read twice, were it free to.
+TASED_AVX512 TASED_INLINE __m512i load_vector(const void* from) {
+  __m512i x = _mm512_loadu_si512(from);
+  asm("" : "+v"(x));
+  return x;
+}
+
 // Operations on 64 bytes of lanes of so many bytes. Lanes that a mask leaves out are not touched in memory.
 template <size_t kSize>
 struct Vector;
@@ -33,6 +40,9 @@ struct Vector;
     }                                                                                                               \
     TASED_VECTOR_FUNCTION(void, store(void* to, mask_t mask, __m512i x)) {                                          \
       _mm512_mask_storeu_epi##bits(to, mask, x);                                                                    \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(void, store_bytes(uint8_t* to, mask_t mask, __m512i x)) {                                 \
+      bytes_of##_mask_storeu_epi8(to, mask, _mm512_maskz_cvtepi##bits##_epi8(mask, x));                             \
     }                                                                                                               \
     TASED_VECTOR_FUNCTION(__m512i, add(__m512i a, __m512i b)) { return _mm512_add_epi##bits(a, b); }                \
     TASED_VECTOR_FUNCTION(__m512i, subtract(__m512i a, __m512i b)) { return _mm512_sub_epi##bits(a, b); }           \

@@ -106,33 +106,30 @@ class VectorPool {
         margin_(blocks(g.w.kernel) * kLanes),
         phase_pitch_(std::max(blocks((g.w.size + g.w.stride - 1) / g.w.stride), window_blocks_) * kLanes + 2 * margin_),
         across_pitch_(window_blocks_ * kLanes) {
-    constexpr int64_t kGroupBytes = int64_t{1} << 13;
+    constexpr int64_t kGroupBytes = int64_t{6} << 10;
     const int64_t row_bytes = (g.w.stride * phase_pitch_ + 2 * across_pitch_) * static_cast<int64_t>(sizeof(scalar_t));
     group_ = std::clamp<int64_t>(kGroupBytes / (row_bytes * g.h.stride), 1, g.h.windows);
     const int64_t rows = (group_ - 1) * g.h.stride + g.h.kernel;
     while (ring_ < rows) ring_ *= 2;
     phases_.reset(rows * g.w.stride * phase_pitch_);
-    std::fill_n(phases_.data(), rows * g.w.stride * phase_pitch_, bits_t{});
+    std::fill_n(phases_.data(), rows * g.w.stride * phase_pitch_, static_cast<bits_t>(kLowest));
     keys_.reset(ring_ * across_pitch_);
     if (kTags) tags_.reset(ring_ * across_pitch_);
     for (int64_t k = 0; k < kLanes; ++k) {
       of_phase_[0][k] = static_cast<bits_t>(2 * k);
       of_phase_[1][k] = static_cast<bits_t>(2 * k + 1);
     }
-    for (int64_t first = 0; first < g.w.size; first += kLanes) {
-      columns_.push_back(static_cast<mask_t>(lanes_where(kLanes, [&](int64_t k) { return first + k < g.w.size; })));
+    const int64_t rest = g.w.size % (g.w.stride * kLanes);
+    for (int64_t n = 0; n < kMostStride; ++n) {
+      rest_[n] = static_cast<mask_t>(lanes_where(kLanes, [&](int64_t k) { return n * kLanes + k < rest; }));
     }
     for (int64_t dc = 0; dc < g.w.kernel; ++dc) {
       const int64_t phase = (dc + g.w.padding * (g.w.stride - 1)) % g.w.stride;
       const int64_t shift = (dc - g.w.padding - phase) / g.w.stride;
       places_.push_back(phase * phase_pitch_ + margin_ + shift);
-      for (int64_t block = 0; block < window_blocks_; ++block) {
-        const auto on_map = [&](int64_t k) {
-          const int64_t column = (block * kLanes + k) * g.w.stride + dc - g.w.padding;
-          return 0 <= column && column < g.w.size;
-        };
-        on_map_.push_back(static_cast<mask_t>(lanes_where(kLanes, on_map)));
-      }
+    }
+    for (int64_t k = 0; k < across_pitch_; ++k) {
+      first_.push_back(static_cast<bits_t>(std::max<int64_t>(g.w.padding - k * g.w.stride, 0)));
     }
     for (int64_t block = 0; block < window_blocks_; ++block) {
       const auto is_window = [&](int64_t k) { return block * kLanes + k < g.w.windows; };
@@ -141,11 +138,12 @@ class VectorPool {
     rows_.resize(g.h.kernel);
   }
 
-  // The rows `i` of windows of some frames. False if a NaN is among them; the target's lanes are not the best then.
-  // Meanwhile what lies `ahead` of the map is on its way into the cache.
+  // The rows `i` of windows of some frames. Tags go to the target, or their bytes to the grid if `bytes` is not null.
+  // False if a NaN is among them; what is written is not the best then. Meanwhile what lies `ahead` of the map is on
+  // its way into the cache.
   bool operator()(const Range& i, const typename L::value_t* map, int64_t frames, int64_t ahead,
-                  const Lanes<key_t, bits_t>& target) {
-    using Fold = bool (VectorPool::*)(const bits_t*, int64_t, const Range&, int64_t) const;
+                  const Lanes<key_t, bits_t>& target, uint8_t* bytes) {
+    using Fold = bool (VectorPool::*)(const bits_t*, int64_t, const Range&) const;
     static constexpr Fold kFolds[kMostStride][5] = {
         {&VectorPool::fold<0, 1>, &VectorPool::fold<1, 1>, &VectorPool::fold<2, 1>, &VectorPool::fold<0, 1>,
          &VectorPool::fold<4, 1>},
@@ -158,15 +156,16 @@ class VectorPool {
       some.end = std::min(some.begin + group_, i.end);
       const Range rows{std::max<int64_t>(prepared, g_.h.begin(static_cast<int32_t>(some.begin))),
                        g_.h.end(static_cast<int32_t>(some.end - 1))};
-      if ((this->*fold_rows)(bits, frames, rows, ahead)) return false;
+      if ((this->*fold_rows)(bits, frames, rows)) return false;
       if (g_.w.kernel == 3) {
-        across<3>(rows);
+        across<3>(bits + ahead, frames, rows);
       } else if (g_.w.kernel == 2) {
-        across<2>(rows);
+        across<2>(bits + ahead, frames, rows);
       } else {
-        across<0>(rows);
+        across<0>(bits + ahead, frames, rows);
       }
-      for (int64_t k = some.begin; k < some.end; ++k) down(static_cast<int32_t>(k), target.from(k - i.begin));
+      const int64_t done = some.begin - i.begin;
+      down(some, target.from(done), bytes ? bytes + done * g_.w.windows : nullptr);
       prepared = std::max(prepared, rows.end);
     }
     return true;
@@ -182,26 +181,35 @@ class VectorPool {
     const bits_t* tag;
     bits_t number;
   };
+  struct Target {
+    key_t* key;
+    bits_t* tag;
+    uint8_t* bytes;
+  };
 
   static int64_t blocks(int64_t lanes) { return (lanes + kLanes - 1) / kLanes; }
 
-  TASED_AVX512 static TASED_INLINE void meet(mask_t there, const Best& one, Best& best) {
-    if constexpr (kTags) best.tag = V::select(O::above(there, one.key, best.key), one.tag, best.tag);
-    best.key = O::greater(there, one.key, best.key);
+  TASED_AVX512 static TASED_INLINE void meet(const Best& one, Best& best) {
+    if constexpr (kTags) best.tag = V::select(O::above(kAll, one.key, best.key), one.tag, best.tag);
+    best.key = O::greater(kAll, one.key, best.key);
   }
 
-  // Two frames at a time.
-  template <int kFrames>
-  TASED_AVX512 TASED_INLINE __m512i maximum(const bits_t* map, int64_t frames, mask_t columns,
-                                            typename O::NaNs& nans) const {
+  template <bool kWhole>
+  TASED_AVX512 static TASED_INLINE __m512i load(const bits_t* from, mask_t columns) {
+    return kWhole ? load_vector(from) : V::load(columns, from);
+  }
+
+  // Of a vector of every frame, two frames at a time.
+  template <int kFrames, bool kWhole>
+  TASED_AVX512 static TASED_INLINE __m512i maximum(const bits_t* map, int64_t pitch, int64_t frames, mask_t columns,
+                                                   typename O::NaNs& nans) {
     if (kFrames > 0) frames = kFrames;
-    const int64_t pitch = int64_t{g_.h.size} * g_.w.size;
     __m512i best = _mm512_setzero_si512();
 #pragma GCC unroll 2
     for (int64_t f = 0; f < frames; f += 2) {
-      __m512i one = O::key(V::load(columns, map + f * pitch));
+      __m512i one = O::key(load<kWhole>(map + f * pitch, columns));
       if (f + 1 < frames) {
-        const __m512i other = O::key(V::load(columns, map + (f + 1) * pitch));
+        const __m512i other = O::key(load<kWhole>(map + (f + 1) * pitch, columns));
         nans.see(one, other);
         one = O::greater(kAll, other, one);
       } else {
@@ -214,98 +222,135 @@ class VectorPool {
 
   // The frames' maximum in rows of the map, column by column of each phase. Whether there is a NaN.
   template <int kFrames, int kStride>
-  TASED_AVX512 bool fold(const bits_t* map, int64_t frames, const Range& rows, int64_t ahead) const {
+  TASED_AVX512 bool fold(const bits_t* map, int64_t frames, const Range& rows) const {
     if (kFrames > 0) frames = kFrames;
-    const int64_t pitch = int64_t{g_.h.size} * g_.w.size;
+    const int64_t width = g_.w.size;
+    const int64_t pitch = width * g_.h.size;
+    const int64_t phase_pitch = phase_pitch_;
+    const int64_t whole_blocks = width / (kStride * kLanes);
+    const mask_t rest[kMostStride] = {rest_[0], rest_[1]};
     const __m512i even = _mm512_load_si512(of_phase_[0]);
     const __m512i odd = _mm512_load_si512(of_phase_[1]);
-    const auto count = static_cast<int64_t>(columns_.size());
+    const __m512i lowest = V::all(kLowest);
+    constexpr std::true_type kWhole;
+    constexpr std::false_type kPart;
     typename O::NaNs nans;
+    const auto fold_vector = [&](auto whole, const bits_t* at, mask_t columns)
+                                 TASED_AVX512 { return maximum<kFrames, whole()>(at, pitch, frames, columns, nans); };
+    const auto store = [&](bits_t* to, __m512i first, __m512i second) TASED_AVX512 {
+      if constexpr (kStride == 1) {
+        _mm512_store_si512(to, first);
+      } else {
+        _mm512_store_si512(to, V::permute(first, even, second));
+        _mm512_store_si512(to + phase_pitch, V::permute(first, odd, second));
+      }
+    };
+    const bits_t* row = map + rows.begin * width;
     bits_t* target = phases_.data() + margin_;
-    for (int64_t r = rows.begin; r < rows.end; ++r) {
-      const bits_t* row = map + r * g_.w.size;
+    for (int64_t r = rows.size(); r > 0; --r) {
+      const bits_t* at = row;
       bits_t* to = target;
-      for (int64_t block = 0; block < count; block += kStride) {
-        __m512i folded[kStride];
-#pragma GCC unroll 2
-        for (int64_t n = 0; n < kStride; ++n) {
-          folded[n] = _mm512_setzero_si512();
-          if (n > 0 && block + n == count) continue;
-          const bits_t* at = row + (block + n) * kLanes;
-          for (int64_t f = 0; f < frames; ++f) __builtin_prefetch(at + f * pitch + ahead, 0, 2);
-          folded[n] = maximum<kFrames>(at, frames, columns_[block + n], nans);
-        }
-        if constexpr (kStride == 1) {
-          _mm512_store_si512(to, folded[0]);
-        } else {
-          _mm512_store_si512(to, V::permute(folded[0], even, folded[1]));
-          _mm512_store_si512(to + phase_pitch_, V::permute(folded[0], odd, folded[1]));
-        }
+      for (int64_t block = whole_blocks; block > 0; --block) {
+        const __m512i first = fold_vector(kWhole, at, kAll);
+        store(to, first, kStride == 1 ? first : fold_vector(kWhole, at + kLanes, kAll));
+        at += kStride * kLanes;
         to += kLanes;
       }
-      target += kStride * phase_pitch_;
+      if (rest[0]) {
+        const __m512i first = V::select(rest[0], fold_vector(kPart, at, rest[0]), lowest);
+        __m512i second = lowest;
+        if (rest[1]) second = V::select(rest[1], fold_vector(kPart, at + kLanes, rest[1]), lowest);
+        store(to, first, second);
+      }
+      row += width;
+      target += kStride * phase_pitch;
     }
     return nans.any();
   }
 
-  // The best column of every window in rows of the map.
+  // The best column of every window in rows of the map. Meanwhile the same rows of the next frames are on their way
+  // into the cache: the loads of the fold would have to wait for more of them at once.
   template <int kKernel>
-  TASED_AVX512 void across(const Range& rows) const {
+  TASED_AVX512 void across(const bits_t* next, int64_t frames, const Range& rows) const {
     const int64_t kernel = kKernel > 0 ? kKernel : g_.w.kernel;
-    const __m512i lowest = V::all(kLowest);
+    int64_t some[kKernel > 0 ? kKernel : 1];
+    if (kKernel > 0) std::copy_n(places_.data(), kKernel, some);
+    const int64_t* places = kKernel > 0 ? some : places_.data();
+    const int64_t lanes = across_pitch_;
+    const int64_t width = g_.w.size;
+    const int64_t plane = width * g_.h.size;
+    const int64_t row_pitch = g_.w.stride * phase_pitch_;
+    const bits_t* first = first_.data();
     const bits_t* phases = phases_.data();
     for (int64_t r = rows.begin; r < rows.end; ++r) {
-      bits_t* key = keys_.data() + (r & (ring_ - 1)) * across_pitch_;
-      bits_t* tag = tags_.data() + (r & (ring_ - 1)) * across_pitch_;
-      for (int64_t block = 0; block < window_blocks_; ++block) {
-        const mask_t* there = on_map_.data() + block;
-        const auto column = [&](int64_t dc) { return phases + places_[dc] + block * kLanes; };
-        Best best{V::select(*there, _mm512_loadu_si512(column(0)), lowest), _mm512_setzero_si512()};
+      bits_t* key = keys_.data() + in_ring(r);
+      bits_t* tag = tags_.data() + in_ring(r);
+      for (int64_t f = 0; f < frames; ++f) prefetch(next + f * plane + r * width, width * int64_t{sizeof(bits_t)});
+      for (int64_t k = 0; k < lanes; k += kLanes) {
+        Best best{load_vector(phases + places[0] + k), {}};
+        if constexpr (kTags) best.tag = _mm512_loadu_si512(first + k);
 #pragma GCC unroll 4
         for (int64_t dc = 1; dc < kernel; ++dc) {
-          meet(there[dc * window_blocks_], {_mm512_loadu_si512(column(dc)), V::all(dc)}, best);
+          meet({load_vector(phases + places[dc] + k), V::all(dc)}, best);
         }
-        _mm512_store_si512(key + block * kLanes, best.key);
-        if constexpr (kTags) _mm512_store_si512(tag + block * kLanes, best.tag);
+        _mm512_store_si512(key + k, best.key);
+        if constexpr (kTags) _mm512_store_si512(tag + k, best.tag);
       }
-      phases += g_.w.stride * phase_pitch_;
+      phases += row_pitch;
     }
   }
 
-  // The best row of the windows (i, ·).
-  void down(int32_t i, const Lanes<key_t, bits_t>& target) {
-    const int32_t begin = g_.h.begin(i);
-    const int32_t count = g_.h.end(i) - begin;
-    for (int32_t k = 0; k < count; ++k) {
-      const int64_t place = ((begin + k) & (ring_ - 1)) * across_pitch_;
-      const int32_t number = (begin + k - g_.h.start(i)) * g_.w.kernel;
-      rows_[k] = {keys_.data() + place, tags_.data() + place, static_cast<bits_t>(number)};
+  int64_t in_ring(int64_t row) const { return (row & (ring_ - 1)) * across_pitch_; }
+
+  // The best row of every window of the rows `i`.
+  TASED_AVX512 void down(const Range& i, const Lanes<key_t, bits_t>& target, uint8_t* bytes) {
+    for (int64_t k = i.begin; k < i.end; ++k) {
+      const auto window = static_cast<int32_t>(k);
+      const Target row{target.key[k - i.begin], target.tag[k - i.begin],
+                       bytes ? bytes + (k - i.begin) * g_.w.windows : nullptr};
+      const int32_t begin = g_.h.begin(window);
+      const int32_t number = (begin - g_.h.start(window)) * g_.w.kernel;
+      switch (const int32_t count = g_.h.end(window) - begin) {
+        case 2: meet_rows<2>(begin, 2, number, row); break;
+        case 3: meet_rows<3>(begin, 3, number, row); break;
+        default: meet_rows<0>(begin, count, number, row);
+      }
     }
-    if (count == 3) {
-      meet_rows<3>(3, target);
-    } else if (count == 2) {
-      meet_rows<2>(2, target);
-    } else {
-      meet_rows<0>(count, target);
+  }
+
+  // `number`: the offset of the first row.
+  template <int kCount>
+  TASED_AVX512 TASED_INLINE void meet_rows(int64_t begin, int64_t count, int64_t number, const Target& target) {
+    Row some[kCount > 0 ? kCount : 1];
+    Row* const rows = kCount > 0 ? some : rows_.data();
+    if (kCount > 0) count = kCount;
+#pragma GCC unroll 3
+    for (int64_t k = 0; k < count; ++k) {
+      const int64_t place = in_ring(begin + k);
+      rows[k] = {keys_.data() + place, tags_.data() + place, static_cast<bits_t>(number + k * g_.w.kernel)};
+    }
+    const int64_t blocks = window_blocks_;
+    const mask_t* windows = windows_.data();
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t lane = block * kLanes;
+      Best best = load(rows[0], lane);
+#pragma GCC unroll 3
+      for (int64_t k = 1; k < count; ++k) meet(load(rows[k], lane), best);
+      if constexpr (kValues) V::store(target.key + lane, windows[block], best.key);
+      if constexpr (kTags) {
+        if (target.bytes) {
+          V::store_bytes(target.bytes + lane, windows[block], best.tag);
+        } else {
+          V::store(target.tag + lane, windows[block], best.tag);
+        }
+      }
     }
   }
 
   TASED_AVX512 static TASED_INLINE Best load(const Row& row, int64_t k) {
-    Best one{_mm512_load_si512(row.key + k), {}};
+    Best one{load_vector(row.key + k), {}};
     if constexpr (kTags) one.tag = V::add(_mm512_load_si512(row.tag + k), V::all(row.number));
     return one;
-  }
-
-  template <int kCount>
-  TASED_AVX512 void meet_rows(int64_t count, const Lanes<key_t, bits_t>& target) const {
-    if (kCount > 0) count = kCount;
-    for (int64_t block = 0; block < window_blocks_; ++block) {
-      Best best = load(rows_[0], block * kLanes);
-#pragma GCC unroll 3
-      for (int64_t k = 1; k < count; ++k) meet(kAll, load(rows_[k], block * kLanes), best);
-      if constexpr (kValues) V::store(target.key.data + block * kLanes, windows_[block], best.key);
-      if constexpr (kTags) V::store(target.tag.data + block * kLanes, windows_[block], best.tag);
-    }
   }
 
   static constexpr int64_t kLowest =  // as it is compared
@@ -319,9 +364,9 @@ class VectorPool {
   int64_t group_;                                     // rows of windows at a time
   int64_t ring_ = 1;                                  // rows of the map that are kept, a power of two
   alignas(64) bits_t of_phase_[kMostStride][kLanes];  // columns of two vectors
-  std::vector<mask_t> columns_;                       // of the map, a vector after another
-  std::vector<mask_t> on_map_;                        // of windows: their first columns, then their second ones, ...
+  mask_t rest_[kMostStride];                          // of the columns, beyond whole blocks of them
   std::vector<mask_t> windows_;
+  std::vector<bits_t> first_;    // column of a window that is on the map
   std::vector<int64_t> places_;  // of the windows' columns among the phases
   std::vector<Row> rows_;
   Buffer<bits_t> phases_;
