@@ -1,6 +1,6 @@
 // Pooling of contiguous maps on AVX-512, some rows of windows at a time: the maximum over frames, whose columns come
-// apart by phase on the way, then across the columns of every row of the map, then down the rows of the windows. All
-// vectors of one stage are in L1 when the next one reads them, and maps without NaN need no order of their own.
+// apart by phase on the way, then across the columns of every row of the map, then down the rows of the windows. Each
+// stage finds in L1 what the one before it made. Few maps have a NaN; without any, comparing is simple.
 #pragma once
 
 #include <algorithm>
@@ -15,16 +15,18 @@ namespace tased {
 
 #if defined(__x86_64__)
 
-// How lanes of vectors are compared where none is NaN: as floats, or half types by their order keys. The greater of two
-// equal ones is the second. NaNs remembers whether any was seen.
-template <class scalar_t>
+// How lanes of vectors are compared where none is NaN: as floats, or half types by integers that order like them. The
+// greater of two equal ones is the second. Unordered tells whether a lane was seen for which this order does not hold.
+template <class scalar_t, bool kValues>
 struct VectorOrder;
 
 #define TASED_VECTOR_FUNCTION(result, declaration) TASED_AVX512 static TASED_INLINE result declaration
 #define TASED_VECTOR_ORDER(scalar, type, lanes)                                                                       \
-  template <>                                                                                                         \
-  struct VectorOrder<scalar> {                                                                                        \
+  template <bool kValues>                                                                                             \
+  struct VectorOrder<scalar, kValues> {                                                                               \
     using mask_t = __mmask##lanes;                                                                                    \
+    using bits_t = Scalar<scalar>::bits_t;                                                                            \
+    static constexpr bits_t kLowest = Scalar<scalar>::kInfinity | std::numeric_limits<bits_t>::min();                 \
     TASED_VECTOR_FUNCTION(__m512i, key(__m512i x)) { return x; }                                                      \
     TASED_VECTOR_FUNCTION(mask_t, above(mask_t mask, __m512i a, __m512i b)) {                                         \
       return _mm512_mask_cmp_##type##_mask(mask, _mm512_castsi512_##type(a), _mm512_castsi512_##type(b), _CMP_GT_OQ); \
@@ -33,71 +35,85 @@ struct VectorOrder;
       return _mm512_cast##type##_si512(_mm512_mask_max_##type(                                                        \
           _mm512_castsi512_##type(b), mask, _mm512_castsi512_##type(a), _mm512_castsi512_##type(b)));                 \
     }                                                                                                                 \
-    struct NaNs {                                                                                                     \
-      mask_t seen = 0;                                                                                                \
+    struct Unordered {                                                                                                \
+      mask_t nan = 0;                                                                                                 \
       TASED_AVX512 TASED_INLINE void see(__m512i a, __m512i b) {                                                      \
-        seen = static_cast<mask_t>(                                                                                   \
-            seen | _mm512_cmp_##type##_mask(_mm512_castsi512_##type(a), _mm512_castsi512_##type(b), _CMP_UNORD_Q));   \
+        nan = static_cast<mask_t>(                                                                                    \
+            nan | _mm512_cmp_##type##_mask(_mm512_castsi512_##type(a), _mm512_castsi512_##type(b), _CMP_UNORD_Q));    \
       }                                                                                                               \
-      TASED_AVX512 TASED_INLINE bool any() const { return seen != 0; }                                                \
+      TASED_AVX512 TASED_INLINE bool any() const { return nan != 0; }                                                 \
     };                                                                                                                \
   }
 TASED_VECTOR_ORDER(float, ps, 16);
 TASED_VECTOR_ORDER(double, pd, 8);
 #undef TASED_VECTOR_ORDER
 
-template <class scalar_t>
+// Order keys make no difference between zeros. Where values are asked for, keys are those less one of negative values,
+// from which the value can be told; negative zeros then have no order.
+template <class scalar_t, bool kValues>
 struct VectorOrderOfHalf {
   using mask_t = __mmask32;
-  static constexpr auto kInfinity = Scalar<scalar_t>::kInfinity;
+  static constexpr int16_t kInfinity = Scalar<scalar_t>::kInfinity;
+  static constexpr int16_t kLowest = kValues ? ~kInfinity : -kInfinity;
 
   TASED_VECTOR_FUNCTION(__m512i, key(__m512i x)) {
+    if constexpr (kValues) return value(x);
     return _mm512_mask_sub_epi16(x, _mm512_movepi16_mask(x), _mm512_set1_epi16(INT16_MIN), x);
   }
+  TASED_VECTOR_FUNCTION(__m512i, value(__m512i key)) {
+    const __m512i magnitude = _mm512_and_si512(_mm512_srai_epi16(key, 15), _mm512_set1_epi16(INT16_MAX));
+    return _mm512_xor_si512(key, magnitude);
+  }
+  TASED_VECTOR_FUNCTION(__m512i, order_key(__m512i key)) { return _mm512_sub_epi16(key, _mm512_srai_epi16(key, 15)); }
   TASED_VECTOR_FUNCTION(mask_t, above(mask_t mask, __m512i a, __m512i b)) {
     return _mm512_mask_cmpgt_epi16_mask(mask, a, b);
   }
   TASED_VECTOR_FUNCTION(__m512i, greater(mask_t mask, __m512i a, __m512i b)) {
     return _mm512_mask_max_epi16(b, mask, a, b);
   }
-  struct NaNs {
+  struct Unordered {
     __m512i least = __m512i{};
     __m512i greatest = __m512i{};
+    mask_t zero = 0;
     TASED_AVX512 TASED_INLINE void see(__m512i a, __m512i b) {
       least = _mm512_min_epi16(least, _mm512_min_epi16(a, b));
       greatest = _mm512_max_epi16(greatest, _mm512_max_epi16(a, b));
+      if constexpr (kValues) {
+        const __m512i negative_zero = _mm512_set1_epi16(-1);
+        zero |= _mm512_cmpeq_epi16_mask(a, negative_zero) | _mm512_cmpeq_epi16_mask(b, negative_zero);
+      }
     }
     TASED_AVX512 TASED_INLINE bool any() const {
-      return (_mm512_cmplt_epi16_mask(least, _mm512_set1_epi16(-kInfinity)) |
+      return (zero | _mm512_cmplt_epi16_mask(least, _mm512_set1_epi16(kLowest)) |
               _mm512_cmpgt_epi16_mask(greatest, _mm512_set1_epi16(kInfinity))) != 0;
     }
   };
 };
 #undef TASED_VECTOR_FUNCTION
-template <>
-struct VectorOrder<Half> : VectorOrderOfHalf<Half> {};
-template <>
-struct VectorOrder<BFloat16> : VectorOrderOfHalf<BFloat16> {};
+template <bool kValues>
+struct VectorOrder<Half, kValues> : VectorOrderOfHalf<Half, kValues> {};
+template <bool kValues>
+struct VectorOrder<BFloat16, kValues> : VectorOrderOfHalf<BFloat16, kValues> {};
 
-// Keys are floats, or where no values are asked for whatever is compared, which then is nobody else's to read.
+// Keys are what Lane says only where values are asked for; else nobody reads them.
 template <class scalar_t, bool kValues, bool kTags>
 class VectorPool {
   using L = Lane<scalar_t>;
-  using O = VectorOrder<scalar_t>;
+  using O = VectorOrder<scalar_t, kValues>;
   using V = Vector<sizeof(scalar_t)>;
   using bits_t = typename L::tag_t;
   using key_t = typename L::template key_t<kValues>;
   using mask_t = typename V::mask_t;
   static constexpr int64_t kLanes = 64 / sizeof(scalar_t);
+  static constexpr bool kCarried = kValues && L::kHalf;  // values beside keys
   static constexpr auto kAll = static_cast<mask_t>(-1);
   static constexpr int kMostStride = 2;
 
  public:
-  // Whether that is faster than lanes of a whole plane: where vectors are full enough. Values of half types are no
-  // keys.
+  // Whether that is faster than lanes of a whole plane: where vectors are full enough.
   static bool pays(const PoolGeometry& g) {
-    return vector_level() == Level::kAvx512 && !(kValues && L::kHalf) && g.w.size <= kMostColumns &&
-           g.w.stride <= kMostStride && 2 * g.w.windows >= blocks(g.w.windows) * kLanes;
+    return vector_level() == Level::kAvx512 && g.w.size <= kMostColumns && g.w.stride <= kMostStride &&
+           2 * g.w.windows >= blocks(g.w.windows) * kLanes;
   }
 
   explicit VectorPool(const PoolGeometry& g)
@@ -112,7 +128,7 @@ class VectorPool {
     const int64_t rows = (group_ - 1) * g.h.stride + g.h.kernel;
     while (ring_ < rows) ring_ *= 2;
     phases_.reset(rows * g.w.stride * phase_pitch_);
-    std::fill_n(phases_.data(), rows * g.w.stride * phase_pitch_, static_cast<bits_t>(kLowest));
+    std::fill_n(phases_.data(), rows * g.w.stride * phase_pitch_, O::kLowest);
     keys_.reset(ring_ * across_pitch_);
     if (kTags) tags_.reset(ring_ * across_pitch_);
     for (int64_t k = 0; k < kLanes; ++k) {
@@ -139,8 +155,8 @@ class VectorPool {
   }
 
   // The rows `i` of windows of some frames. Tags go to the target, or their bytes to the grid if `bytes` is not null.
-  // False if a NaN is among them; what is written is not the best then. Meanwhile what lies `ahead` of the map is on
-  // its way into the cache.
+  // False if a lane was seen that has no order; what is written is not the best then. Meanwhile what lies `ahead` of
+  // the map is on its way into the cache.
   bool operator()(const Range& i, const typename L::value_t* map, int64_t frames, int64_t ahead,
                   const Lanes<key_t, bits_t>& target, uint8_t* bytes) {
     using Fold = bool (VectorPool::*)(const bits_t*, int64_t, const Range&) const;
@@ -183,6 +199,7 @@ class VectorPool {
   };
   struct Target {
     key_t* key;
+    key_t* value;
     bits_t* tag;
     uint8_t* bytes;
   };
@@ -202,7 +219,7 @@ class VectorPool {
   // Of a vector of every frame, two frames at a time.
   template <int kFrames, bool kWhole>
   TASED_AVX512 static TASED_INLINE __m512i maximum(const bits_t* map, int64_t pitch, int64_t frames, mask_t columns,
-                                                   typename O::NaNs& nans) {
+                                                   typename O::Unordered& unordered) {
     if (kFrames > 0) frames = kFrames;
     __m512i best = _mm512_setzero_si512();
 #pragma GCC unroll 2
@@ -210,17 +227,17 @@ class VectorPool {
       __m512i one = O::key(load<kWhole>(map + f * pitch, columns));
       if (f + 1 < frames) {
         const __m512i other = O::key(load<kWhole>(map + (f + 1) * pitch, columns));
-        nans.see(one, other);
+        unordered.see(one, other);
         one = O::greater(kAll, other, one);
       } else {
-        nans.see(one, one);
+        unordered.see(one, one);
       }
       best = f == 0 ? one : O::greater(kAll, one, best);
     }
     return best;
   }
 
-  // The frames' maximum in rows of the map, column by column of each phase. Whether there is a NaN.
+  // The frames' maximum in rows of the map, column by column of each phase. Whether a lane has no order.
   template <int kFrames, int kStride>
   TASED_AVX512 bool fold(const bits_t* map, int64_t frames, const Range& rows) const {
     if (kFrames > 0) frames = kFrames;
@@ -231,12 +248,13 @@ class VectorPool {
     const mask_t rest[kMostStride] = {rest_[0], rest_[1]};
     const __m512i even = _mm512_load_si512(of_phase_[0]);
     const __m512i odd = _mm512_load_si512(of_phase_[1]);
-    const __m512i lowest = V::all(kLowest);
+    const __m512i lowest = V::all(O::kLowest);
     constexpr std::true_type kWhole;
     constexpr std::false_type kPart;
-    typename O::NaNs nans;
-    const auto fold_vector = [&](auto whole, const bits_t* at, mask_t columns)
-                                 TASED_AVX512 { return maximum<kFrames, whole()>(at, pitch, frames, columns, nans); };
+    typename O::Unordered unordered;
+    const auto fold_vector = [&](auto whole, const bits_t* at, mask_t columns) TASED_AVX512 {
+      return maximum<kFrames, whole()>(at, pitch, frames, columns, unordered);
+    };
     const auto store = [&](bits_t* to, __m512i first, __m512i second) TASED_AVX512 {
       if constexpr (kStride == 1) {
         _mm512_store_si512(to, first);
@@ -265,7 +283,7 @@ class VectorPool {
       row += width;
       target += kStride * phase_pitch;
     }
-    return nans.any();
+    return unordered.any();
   }
 
   // The best column of every window in rows of the map. Meanwhile the same rows of the next frames are on their way
@@ -306,7 +324,7 @@ class VectorPool {
   TASED_AVX512 void down(const Range& i, const Lanes<key_t, bits_t>& target, uint8_t* bytes) {
     for (int64_t k = i.begin; k < i.end; ++k) {
       const auto window = static_cast<int32_t>(k);
-      const Target row{target.key[k - i.begin], target.tag[k - i.begin],
+      const Target row{target.key[k - i.begin], target.value[k - i.begin], target.tag[k - i.begin],
                        bytes ? bytes + (k - i.begin) * g_.w.windows : nullptr};
       const int32_t begin = g_.h.begin(window);
       const int32_t number = (begin - g_.h.start(window)) * g_.w.kernel;
@@ -336,7 +354,12 @@ class VectorPool {
       Best best = load(rows[0], lane);
 #pragma GCC unroll 3
       for (int64_t k = 1; k < count; ++k) meet(load(rows[k], lane), best);
-      if constexpr (kValues) V::store(target.key + lane, windows[block], best.key);
+      if constexpr (kCarried) {
+        V::store(target.key + lane, windows[block], O::order_key(best.key));
+        V::store(target.value + lane, windows[block], O::value(best.key));
+      } else if constexpr (kValues) {
+        V::store(target.key + lane, windows[block], best.key);
+      }
       if constexpr (kTags) {
         if (target.bytes) {
           V::store_bytes(target.bytes + lane, windows[block], best.tag);
@@ -352,9 +375,6 @@ class VectorPool {
     if constexpr (kTags) one.tag = V::add(_mm512_load_si512(row.tag + k), V::all(row.number));
     return one;
   }
-
-  static constexpr int64_t kLowest =  // as it is compared
-      L::kHalf ? -L::kInfinity : L::kInfinity | std::numeric_limits<bits_t>::min();
 
   const PoolGeometry g_;
   const int64_t window_blocks_;
