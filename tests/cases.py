@@ -250,6 +250,17 @@ def _extreme(x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> None:
     x.random_(0, 2, generator=generator).mul_(2).sub_(1).mul_(torch.finfo(dtype).max)
 
 
+def _rare(x: Tensor, dtype: torch.dtype, generator: torch.Generator) -> None:
+    """Zeros and below, with one NaN in every third plane and one negative zero in the next: loops that fall back where
+    they see either do so for some frames only."""
+    _ties(x, dtype, generator)
+    x.abs_().neg_().add_(0.0)  # which has made all zeros positive
+    planes = x.view(-1, x.shape[-2] * x.shape[-1])
+    place = torch.randint(planes.shape[1], (len(planes), 1), generator=generator)
+    planes[0::3] = planes[0::3].scatter(1, place[0::3], float("nan"))
+    planes[1::3] = planes[1::3].scatter(1, place[1::3], -0.0)
+
+
 FILLS = {
     "normal": _normal,
     "ties": _ties,
@@ -259,6 +270,7 @@ FILLS = {
     "zeros": _zeros,
     "denormal": _denormal,
     "extreme": _extreme,
+    "rare": _rare,
 }
 
 

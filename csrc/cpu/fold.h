@@ -18,6 +18,9 @@ struct FoldLoop {
   static constexpr bool kValues = kAskedValues && L::kHalf;
   using compared_t = std::conditional_t<L::kHalf, tag_t, value_t>;
 
+  // Which NaN it is and where from makes no difference.
+  static constexpr bool kOnlyOrder = kFrames > 0 && !kAskedValues && !L::kHalf && !kTagged;
+
   static constexpr int64_t kLine = 64 / sizeof(value_t);
   static constexpr int64_t kBlock = 4 * kLine;
 
@@ -62,9 +65,32 @@ struct FoldLoop {
     }
   }
 
+  // Two frames at a time. Whether one but the first is NaN.
+  template <int frame>
+  static TASED_INLINE bool meet_values(const value_t* value, int64_t frame_pitch, value_t& best) {
+    if constexpr (frame >= kFrames) {
+      return false;
+    } else {
+      constexpr int next = std::min(frame + 1, kFrames - 1);
+      const value_t one = value[frame * frame_pitch];
+      const value_t other = value[next * frame_pitch];
+      const value_t greater = other > one ? other : one;
+      best = greater > best ? greater : best;
+      return __builtin_isunordered(one, other) | meet_values<frame + 2>(value, frame_pitch, best);
+    }
+  }
+
   static TASED_INLINE void fold(const value_t* map, int64_t frame_pitch, int64_t frames, const Target& target,
                                 int64_t lanes) {
-    if constexpr (kFrames > 0) {
+    if constexpr (kOnlyOrder) {
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) {
+        value_t best = map[k];
+        const bool nan = meet_values<1>(map + k, frame_pitch, best);
+        const key_t key = L::order(best);
+        target.key[k] = nan ? std::numeric_limits<key_t>::max() : key;
+      }
+    } else if constexpr (kFrames > 0) {
       TASED_INDEPENDENT
       for (int64_t k = 0; k < lanes; ++k) {
         One best = load(map + k, 0);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "best.h"
@@ -249,8 +250,8 @@ class VectorPool {
     const __m512i even = _mm512_load_si512(of_phase_[0]);
     const __m512i odd = _mm512_load_si512(of_phase_[1]);
     const __m512i lowest = V::all(O::kLowest);
-    constexpr std::true_type kWhole;
-    constexpr std::false_type kPart;
+    constexpr std::true_type kWhole{};
+    constexpr std::false_type kPart{};
     typename O::Unordered unordered;
     const auto fold_vector = [&](auto whole, const bits_t* at, mask_t columns) TASED_AVX512 {
       return maximum<kFrames, whole()>(at, pitch, frames, columns, unordered);
@@ -403,7 +404,7 @@ struct VectorPool {
   static bool pays(const PoolGeometry&) { return false; }
   explicit VectorPool(const PoolGeometry&) {}
   bool operator()(const Range&, const typename L::value_t*, int64_t, int64_t,
-                  const Lanes<typename L::template key_t<kValues>, typename L::tag_t>&) {
+                  const Lanes<typename L::template key_t<kValues>, typename L::tag_t>&, uint8_t*) {
     return false;
   }
 };
