@@ -1,5 +1,5 @@
-"""What all tests share: a device, which is the CPU and, where there is one, a GPU; tables that are printed at the end; an open
-ear for ctrl-C; and, where several processes run them (pytest -n), an equal share of the cores for each."""
+"""What all tests share: one thread; a device, which is the CPU and, where there is one, a GPU; tables that are printed at the
+end; and an open ear for ctrl-C."""
 
 from __future__ import annotations
 
@@ -12,8 +12,16 @@ import pytest
 import torch
 
 from alone import alone
+from cases import threads
 
 TABLES = pytest.StashKey[dict[str, list[str]]]()
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Unless a test asks for more: stock unpooling is defined on one only, and what is small gains nothing from more."""
+    with threads(1):
+        yield
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
@@ -42,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("numprocesses", None):
         # A thread that waits in a loop, as OpenMP's do, would keep another process from the core.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    torch.set_num_threads(max(1, torch.get_num_threads() // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))))
+    torch.set_num_threads(1)  # for fixtures that outlive a test
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,15 +11,8 @@ import torch.nn.functional as F
 import tased_ext
 from bench import memory, plan, works
 from bench.works import DENSE, Row
-from cases import threads
 
 ROWS = [row for row in plan.rows() if row.kind in ("small", "view")]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):  # stock unpooling is defined on one only
-        yield
 
 
 @pytest.mark.parametrize("row", ROWS, ids=str)

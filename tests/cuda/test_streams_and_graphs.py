@@ -18,6 +18,8 @@ SITE = AUX_CASES[0]
 LAYOUTS = ("contiguous", "channels_last")
 WINDOWS = SITE.pooling.aux_unpool
 
+two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
+
 
 def encoder_and_decoder(seed: int = 0, layout: str = "contiguous") -> tuple[Tensor, Tensor]:
     grid = SITE.pooling.aux_grid(SITE.shape)
@@ -38,15 +40,18 @@ def forward_and_backward(z_enc: Tensor, z_dec: Tensor) -> tuple[Tensor, ...]:
     return y.detach(), *gradients
 
 
+@pytest.mark.parametrize("index", [0, pytest.param(1, marks=two_gpus)])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_kernels_run_on_the_current_stream(layout: str) -> None:
-    """The input is written late on the side stream; work on another stream would not wait for it."""
+def test_kernels_run_on_the_current_stream_of_the_tensors_device(layout: str, index: int) -> None:
+    """Whichever device is the current one. The input is written late on the side stream; work on another stream would not
+    wait for it."""
     expected = forward_and_backward(*encoder_and_decoder(layout=layout))
     sources = [x.pin_memory() for x in encoder_and_decoder(layout=layout)]
-    side = torch.cuda.Stream()
-    with torch.cuda.stream(side):
-        inputs = [torch.zeros_like(x, device="cuda") for x in sources]
-        torch.cuda._sleep(50_000_000)
+    side = torch.cuda.Stream(index)
+    with torch.cuda.stream(side), torch.cuda.device(0):
+        inputs = [torch.zeros_like(x, device=f"cuda:{index}") for x in sources]
+        with torch.cuda.device(index):
+            torch.cuda._sleep(50_000_000)
         for x, source in zip(inputs, sources, strict=True):
             x.copy_(source, non_blocking=True)
         actual = forward_and_backward(*inputs)
@@ -127,9 +132,6 @@ def test_a_graph_captures_and_replays(layout: str) -> None:
             cases.assert_same(ours, theirs)
 
 
-two_gpus = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two GPUs")
-
-
 @two_gpus
 def test_kernels_run_on_the_tensors_device() -> None:
     expected = forward_and_backward(*encoder_and_decoder())
@@ -138,24 +140,6 @@ def test_kernels_run_on_the_tensors_device() -> None:
         assert torch.cuda.current_device() == 0
     for ours, theirs in zip(actual, expected, strict=True):
         assert ours.device == torch.device("cuda:1")
-        cases.assert_same(ours, theirs)
-
-
-@two_gpus
-def test_kernels_run_on_the_current_stream_of_the_tensors_device() -> None:
-    """Not on that of the current device. The input is written late, as above."""
-    expected = forward_and_backward(*encoder_and_decoder())
-    sources = [x.pin_memory() for x in encoder_and_decoder()]
-    side = torch.cuda.Stream("cuda:1")
-    with torch.cuda.stream(side), torch.cuda.device(0):
-        inputs = [torch.zeros_like(x, device="cuda:1") for x in sources]
-        with torch.cuda.device(1):
-            torch.cuda._sleep(50_000_000)
-        for x, source in zip(inputs, sources, strict=True):
-            x.copy_(source, non_blocking=True)
-        actual = forward_and_backward(*inputs)
-    side.synchronize()
-    for ours, theirs in zip(actual, expected, strict=True):
         cases.assert_same(ours, theirs)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,20 +11,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import tased_ext
-from cases import threads
 from pages.blocks import blocks, run_python
 
 OPTIMISERS = {
     "sgd": lambda parameters: torch.optim.SGD(parameters, lr=0.05, momentum=0.9),
     "adamw": lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """The guide's setting, undone after each test: stock unpooling races with more threads."""
-    with threads(1):
-        yield
 
 
 # ----------------------------------------------------------------------------------------------------------- the recipe

@@ -1,4 +1,4 @@
-"""For the pages: what the network's tests have, one thread and a cache of their own; and a folder with all that pages name."""
+"""For the pages: a cache of their own, as the network's tests have, and a folder with all that pages name."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from net.conftest import one_thread, own_cache
+from net.conftest import own_cache
 from pages import stage
 
-__all__ = ["one_thread", "own_cache"]
+__all__ = ["own_cache"]
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,13 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cases import make, threads
+from cases import make
 from net.clips import SMALL
 from soak import LEAST, Held, growth, watch
 from soak import __main__ as soak
@@ -27,12 +26,6 @@ CALLS = 12 * LEAST
 
 def grown(subject: Any) -> list[str]:
     return [name for name, one in soak.call_often(subject, CALLS).items() if one.too_much]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    with threads(1):
-        yield
 
 
 @pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
