@@ -37,9 +37,14 @@ struct Candidate {
 };
 
 // Keeps the better of two in `best`. Equal integers stand for the same, so that their maximum need not wait for the
-// comparison.
-template <class key_t, class One>
+// comparison; nor need that of floats whose tags nobody asks for.
+template <class key_t, bool kTagged, class One>
 TASED_INLINE void keep_better(One& best, const One& one) {
+  if constexpr (!std::is_integral_v<key_t> && !kTagged) {
+    const key_t greater = best.key < one.key ? one.key : best.key;
+    best.key = is_nan(one.key) ? one.key : greater;
+    return;
+  }
   const bool better = is_better(one.key, best.key);
   if constexpr (std::is_integral_v<key_t>) {
     best.key = best.key < one.key ? one.key : best.key;
@@ -80,7 +85,7 @@ struct BestLoop {
   template <int n>
   static TASED_INLINE void meet(const Row* rows, int64_t k, One& best) {
     if constexpr (n < kCandidates) {
-      keep_better<key_t>(best, load<n>(rows[n], k));
+      keep_better<key_t, kTags != Tags::kNone>(best, load<n>(rows[n], k));
       meet<n + 1>(rows, k, best);
     }
   }

@@ -60,7 +60,7 @@ struct FoldLoop {
   template <int frame>
   static TASED_INLINE void meet(const value_t* value, int64_t frame_pitch, One& best) {
     if constexpr (frame < kFrames) {
-      keep_better<compared_t>(best, load(value + frame * frame_pitch, frame));
+      keep_better<compared_t, kTagged>(best, load(value + frame * frame_pitch, frame));
       meet<frame + 1>(value, frame_pitch, best);
     }
   }
@@ -108,7 +108,7 @@ struct FoldLoop {
           One best = one;
           if (f > 0) {
             best = {keys[k], values[k], tags[k]};
-            keep_better<compared_t>(best, one);
+            keep_better<compared_t, kTagged>(best, one);
           }
           keys[k] = best.key;
           if constexpr (kValues) values[k] = best.value;

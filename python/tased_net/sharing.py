@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections import deque
@@ -11,6 +10,8 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing.context import SpawnContext, SpawnProcess
+from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 import torch
@@ -56,24 +57,54 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-@contextmanager
-def executor_of(workers: int) -> Iterator[Executor | None]:
-    """Worker processes, or None for none."""
-    if not workers:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")  # forking a process that has threads is not safe
-    executor = ProcessPoolExecutor(workers, context, prepare_worker)
-    try:
-        yield executor
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
 def prepare_worker() -> None:
     """Makes a process one of several that work side by side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
     torch.set_num_threads(1)
+
+
+class _Spawn(SpawnContext):  # forking a process that has threads is not safe
+    """Remembers what it has started."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.started: list[BaseProcess] = []
+
+    def Process(self, *args: Any, **kwargs: Any) -> SpawnProcess:  # type: ignore[override]
+        process = SpawnProcess(*args, **kwargs)
+        self.started.append(process)
+        return process
+
+    def kill(self) -> None:
+        for process in self.started:
+            if process.pid is not None:
+                process.kill()
+
+
+@contextmanager
+def executor_of(
+    workers: int, prepare: Callable[..., object] = prepare_worker, arguments: tuple[Any, ...] = ()
+) -> Iterator[Executor | None]:
+    """Worker processes, each of which is prepared by `prepare(*arguments)`, or None for none.
+
+    Raises
+    ------
+    concurrent.futures.process.BrokenProcessPool
+        If a worker has died.
+    """
+    if not workers:
+        yield None
+        return
+    context = _Spawn()
+    executor = ProcessPoolExecutor(workers, context, prepare, arguments)
+    try:
+        yield executor
+    except BrokenProcessPool:
+        # Python ends the other workers and waits for all, among them one that was just being started and does not end.
+        context.kill()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def ordered(

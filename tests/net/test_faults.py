@@ -384,7 +384,7 @@ def test_a_disk_that_is_full_or_read_only_is_one_sentence_and_the_same_command_g
         (tmp_path / folder).mkdir()
     given = [fault, json.dumps(names), str(tmp_path / "out"), str(tmp_path / "kept"), str(mounts)]
     command = [*(CAN_MOUNT if mounts else []), sys.executable, "-c", ON_DISK, *given]
-    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=40)
     assert result.returncode == 0, result.stderr
     for name, (status, said, left, again) in json.loads(result.stdout.splitlines()[-1]).items():
         last = [line for line in said.splitlines() if line.startswith("tased: error: ")]
@@ -578,6 +578,36 @@ def test_a_worker_that_is_killed_is_one_sentence_and_the_same_command_goes_on(
     assert results_of(tmp_path) == whole(name)
 
 
+KILLED_BESIDE_A_START = """
+import os, signal, time
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.context import SpawnProcess
+from tased_net.sharing import executor_of, ordered
+
+start, started = SpawnProcess.start, []
+
+def start_and_tell_late(process):
+    start(process)
+    for other in started:
+        os.kill(other.pid, signal.SIGKILL)
+        other.join()
+        time.sleep(1)  # in which the executor ends the workers that it knows
+    started.append(process)
+
+SpawnProcess.start = start_and_tell_late
+try:
+    with executor_of(2) as executor:
+        list(ordered(abs, [-1, -2], executor, 2))
+except BrokenProcessPool:
+    print("broken", [process.is_alive() for process in started])
+"""
+
+
+def test_a_worker_that_is_started_while_another_dies_is_not_waited_for(tmp_path: Path) -> None:
+    result = in_python(KILLED_BESIDE_A_START, cwd=tmp_path)
+    assert result.stdout.strip() == "broken [False, False]", result.stderr
+
+
 @pytest.mark.parametrize("name", ["maps", "synth", "evaluate", "train"])
 def test_a_second_run_in_a_folder_is_told_who_writes_there(
     name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -660,7 +690,7 @@ for name, command in json.loads(sys.argv[1]).items():
     names = {name: command for name, command in commands(data).items() if name != "overlay"}
     command = [sys.executable, "-c", code, json.dumps(names), str(tmp_path)]
     environment = {**ENVIRONMENT, "LD_PRELOAD": str(shim)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=40)
     assert result.returncode == 0, result.stderr
     for name in names:
         assert results_of(tmp_path / name) == whole(name)

@@ -11,7 +11,7 @@ import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from ..frames import RGB
 from ..locks import NAME, HeldError, Lock
-from ..sharing import prepare_worker
+from ..sharing import executor_of, prepare_worker
 from ..writing import whole_file
 from . import FRAMES, SIZE, Clip, check
 
@@ -290,21 +290,19 @@ _stop: _Flag | None = None  # in a worker
 
 def _written(root: Path, numbers: Sequence[int], settings: Settings, workers: int) -> Generator[int, None, None]:
     """Writes the videos and gives the number of each when it is there."""
-    if workers <= 1:
-        for number in numbers:
-            write_video(root, number, settings)
-            yield number
-        return
-    context = multiprocessing.get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(workers, context, _start_worker, (stop,)) as pool:
-        tasks = [pool.submit(_work, root, number, settings) for number in numbers]
+    stop = multiprocessing.get_context("spawn").Event()
+    with executor_of(0 if workers == 1 else workers, _start_worker, (stop,)) as executor:
+        if executor is None:
+            for number in numbers:
+                write_video(root, number, settings)
+                yield number
+            return
+        tasks = [executor.submit(_work, root, number, settings) for number in numbers]
         try:
             for task in as_completed(tasks):
                 yield task.result()
         except BaseException:
             stop.set()
-            pool.shutdown(cancel_futures=True)
             raise
 
 
