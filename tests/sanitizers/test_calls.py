@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import tased_ext
+from cases import DTYPES, FILLS
 from sanitizers import __main__ as command
 from sanitizers import calls
 
@@ -19,8 +20,8 @@ def test_a_case_is_always_the_same_and_cases_differ() -> None:
     cases = [calls.Case.of(number) for number in range(300)]
     assert cases == [calls.Case.of(number) for number in range(300)]
     assert len({str(case).partition(":")[2] for case in cases}) == 300
-    for axis in ("dtype", "fill", "batched", "threads"):
-        assert len({getattr(case, axis) for case in cases}) == {"dtype": 4, "fill": 8, "batched": 2, "threads": 3}[axis]
+    for axis, values in {"dtype": len(DTYPES), "fill": len(FILLS), "batched": 2, "threads": 3}.items():
+        assert len({getattr(case, axis) for case in cases}) == values
     for place in range(4):
         assert {case.layouts[place] for case in cases} == set(calls.LAYOUTS)
 
