@@ -384,7 +384,7 @@ def test_a_disk_that_is_full_or_read_only_is_one_sentence_and_the_same_command_g
         (tmp_path / folder).mkdir()
     given = [fault, json.dumps(names), str(tmp_path / "out"), str(tmp_path / "kept"), str(mounts)]
     command = [*(CAN_MOUNT if mounts else []), sys.executable, "-c", ON_DISK, *given]
-    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=40)
+    result = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     for name, (status, said, left, again) in json.loads(result.stdout.splitlines()[-1]).items():
         last = [line for line in said.splitlines() if line.startswith("tased: error: ")]
@@ -690,7 +690,7 @@ for name, command in json.loads(sys.argv[1]).items():
     names = {name: command for name, command in commands(data).items() if name != "overlay"}
     command = [sys.executable, "-c", code, json.dumps(names), str(tmp_path)]
     environment = {**ENVIRONMENT, "LD_PRELOAD": str(shim)}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=40)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=300)
     assert result.returncode == 0, result.stderr
     for name in names:
         assert results_of(tmp_path / name) == whole(name)

@@ -48,10 +48,8 @@ def pages(size: int) -> mmap.mmap:
     ("leak", "measures"),
     [
         (lambda kept: kept.append(make((2**14,))), {"allocated"}),
-        (
-            lambda kept: kept.append(pages(2**21)),
-            {"resident"},
-        ),  # not of the heap, where what was freed before is resident
+        # Not of the heap, where what was freed before is resident.
+        (lambda kept: kept.append(pages(2**21)), {"resident"}),
         (lambda kept: kept.append([{len(kept)} for _ in range(20)]), {"objects"}),
         (lambda kept: kept.append(os.open(os.devnull, os.O_RDONLY)), {"descriptors"}),
     ],
