@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import types
 from collections.abc import Callable
 from dataclasses import replace
@@ -669,6 +670,22 @@ def test_a_worker_that_is_killed_ends_the_run_with_a_word(
         signal.SIGTERM,
         torch.load(tmp_path / "state.pt", weights_only=True)["step"],
     )
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("told", [ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), EOFError()])
+def test_a_connection_that_a_killed_worker_has_closed_is_not_a_full_disk(
+    told: Exception, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(self: Any) -> Any:  # what PyTorch passes on while it still takes the worker for alive
+        threading.Timer(0.2, os.kill, (self._workers[0].pid, signal.SIGKILL)).start()
+        raise told
+
+    monkeypatch.setattr("torch.utils.data.dataloader._MultiProcessingDataLoaderIter._next_data", closed)
+    with pytest.raises(
+        TrainingError, match=r"^a process that reads clips has ended \(DataLoader worker .*: memory may"
+    ):
+        train(replace(recipe, workers=1), tmp_path)
 
 
 @pytest.mark.usefixtures("no_pictures")

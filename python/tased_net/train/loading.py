@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple, cast
 
 import torch
@@ -107,14 +108,34 @@ def taken(batches: DataLoader[Batch]) -> Iterator[Iterator[Batch]]:
     A traceback may. Python would then send them SIGTERM as it ends, which they do not hear, and wait for them.
     """
     iterator = iter(batches)
+    workers: list[BaseProcess] = getattr(iterator, "_workers", [])  # there is no public way to them, nor to their end
     try:
-        yield iterator
+        yield _told_of_ends(iterator, workers)
     finally:
-        workers = getattr(iterator, "_workers", [])  # there is no public way to them, nor to their end
         if workers:
             iterator._shutdown_workers()  # type: ignore[attr-defined]
         for worker in workers:
             worker.kill()  # one that hangs
+
+
+def _told_of_ends(iterator: Iterator[Batch], workers: Sequence[BaseProcess]) -> Iterator[Batch]:
+    """The batches; where a worker has ended, what PyTorch says of it.
+
+    A process that is killed closes its connections a moment before its end is known: PyTorch then passes on what the closed
+    connection has said.
+    """
+    while True:
+        try:
+            batch = next(iterator, None)
+        except (OSError, EOFError) as error:
+            for worker in workers:
+                worker.join(1)  # seconds
+            if ended := [str(worker.pid) for worker in workers if not worker.is_alive()]:
+                raise RuntimeError(f"DataLoader worker (pid(s) {', '.join(ended)}) exited unexpectedly") from error
+            raise
+        if batch is None:
+            return
+        yield batch
 
 
 def _loader(
