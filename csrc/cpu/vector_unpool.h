@@ -54,12 +54,13 @@ class VectorRead {
       const int64_t begin = g_.h.begin(window);
       const int64_t end = g_.h.end(window);
       const int64_t first_offset = (begin - g_.h.start(window)) * g_.w.kernel;
+      prefetch(map + ahead + window * g_.h.stride * g_.w.size,
+               g_.h.stride * g_.w.size * static_cast<int64_t>(sizeof(bits_t)));
       for (const Block& block : blocks_) {
         __m512i column = V::subtract(V::load_bytes(block.windows, offsets.at(k, block.first)), V::all(first_offset));
         __m512i value = _mm512_setzero_si512();
         const bits_t* row = map + begin * g_.w.size + block.column;
         for (int64_t r = begin; r < end; ++r) {
-          __builtin_prefetch(row + ahead, 0, 2);
           const __m512i low = V::load(block.low, row);
           const __m512i high = V::load(block.high, row + kLanes);
           value = V::select(V::below(column, kernel), V::permute(low, V::add(starts, column), high), value);
