@@ -162,10 +162,8 @@ class ContiguousGather {
 // Channels-last maps. Lanes are channels, those of a row of windows side by side. For every position of the windows in
 // turn, the lanes that point there take the map's value. A window that has lost its position to a rival, a later window
 // that points there as well, points nowhere.
-template <class lane_t>
+template <class lane_t, class tag_t>
 class ChannelsLastGather {
-  using tag_t = tag_of<lane_t>;
-
  public:
   ChannelsLastGather(const PoolGeometry& geometry, const GatherArgs& args, int64_t)
       : g_(geometry),
@@ -173,8 +171,8 @@ class ChannelsLastGather {
         args_(args),
         rows_below_(args.winners_only ? (geometry.h.kernel - 1) / geometry.h.stride : 0),
         margin_((geometry.w.kernel - 1) / geometry.w.stride * planes_.lanes),
-        pitch_(planes_.grid_row + 2 * margin_),
-        tags_(planes_.grid_row) {
+        pitch_(planes_.grid_row + 2 * margin_) {
+    if (!kOffsets || args.winners_only || args.frames) tags_.reset(planes_.grid_row);
     if (!args.winners_only) return;
     rivals_ = all_rivals(geometry);
     offsets_.reset((rows_below_ + 1) * pitch_);
@@ -189,7 +187,7 @@ class ChannelsLastGather {
       bool started = false;
       for (int32_t frame = g_.t.begin(t); frame < g_.t.end(t); ++frame) {
         const int32_t dt = frame - g_.t.start(t);
-        if (!started || args_.frames) make_row_tags(plane, i, dt);
+        if (!started || args_.frames) prepare_tags(plane, i, dt);
         const lane_t* map =
             planes_.map_rows(static_cast<const lane_t*>(args_.map), plane / g_.t.windows * g_.t.size + frame, 0).data;
         lane_t* values = planes_.grid_rows(static_cast<lane_t*>(args_.values), plane, i).data;
@@ -200,9 +198,17 @@ class ChannelsLastGather {
   }
 
  private:
-  void make_row_tags(int64_t plane, int64_t i, int32_t dt) {
-    const Rows<tag_t> tags{tags_.data(), 0};
+  // Tags of bytes may be the offsets themselves.
+  static constexpr bool kOffsets = std::is_same_v<tag_t, uint8_t>;
+
+  void prepare_tags(int64_t plane, int64_t i, int32_t dt) {
     const auto offsets = planes_.grid_rows(args_.offsets, plane, i);
+    tags_of_row_ = tags_.data();
+    if constexpr (kOffsets) {
+      if (!tags_of_row_) tags_of_row_ = offsets.data;
+    }
+    if (!tags_.data()) return;
+    const Rows<tag_t> tags{tags_.data(), 0};
     if (args_.winners_only) {
       lose_row(plane, i);
       make_tags<tag_t>(offsets, {lost_.data(), 0}, 0, tags, 1, planes_.grid_row);
@@ -228,16 +234,16 @@ class ChannelsLastGather {
   void take(const lane_t* map, int32_t i, int32_t first_offset, bool started, lane_t* target) {
     const int64_t channels = planes_.lanes;
     for_windows_alike(g_.w, {0, g_.w.windows}, [&](const Range& j, const Range& positions) {
-      sources_.clear();
+      select_.sources.clear();
       for (int32_t r = g_.h.begin(i); r < g_.h.end(i); ++r) {
         for (int64_t dc = positions.begin; dc < positions.end; ++dc) {
           const int64_t column = j.begin * g_.w.stride - g_.w.padding + dc;
-          sources_.push_back({{map + r * planes_.map_row + column * channels, g_.w.stride * channels},
-                              {tags_.data() + j.begin * channels, channels},
-                              first_offset + (r - g_.h.start(i)) * g_.w.kernel + static_cast<int32_t>(dc)});
+          select_.sources.push_back({{map + r * planes_.map_row + column * channels, g_.w.stride * channels},
+                                     {tags_of_row_ + j.begin * channels, channels},
+                                     first_offset + (r - g_.h.start(i)) * g_.w.kernel + static_cast<int32_t>(dc)});
         }
       }
-      select_(sources_, started, {target + j.begin * channels, channels}, j.size(), channels);
+      select_(started, {target + j.begin * channels, channels}, j.size(), channels);
     });
   }
 
@@ -253,8 +259,8 @@ class ChannelsLastGather {
   Buffer<tag_t> tags_;
   std::vector<Rival> rivals_;
   std::vector<RivalLanes> rival_lanes_;
-  SelectOf<lane_t, false> select_;
-  typename SelectOf<lane_t, false>::Sources sources_;
+  const tag_t* tags_of_row_ = nullptr;
+  SelectOf<lane_t, tag_t, false> select_;
 };
 
 template <class Gather>
@@ -278,8 +284,10 @@ void gather_rows(const PoolGeometry& g, const GatherArgs& args, int64_t element_
 void Cpu::gather(const PoolGeometry& geometry, ScalarType dtype, const GatherArgs& args, int) {
   dispatch(dtype, [&](auto zero) {
     using lane_t = typename Lane<decltype(zero)>::value_t;
-    if (geometry.channels_last) {
-      gather_rows<ChannelsLastGather<lane_t>>(geometry, args, sizeof(lane_t));
+    if (geometry.channels_last && bytes_tell(geometry.window_area() * geometry.t.kernel)) {
+      gather_rows<ChannelsLastGather<lane_t, uint8_t>>(geometry, args, sizeof(lane_t));
+    } else if (geometry.channels_last) {
+      gather_rows<ChannelsLastGather<lane_t, tag_of<lane_t>>>(geometry, args, sizeof(lane_t));
     } else {
       gather_rows<ContiguousGather<tag_of<lane_t>>>(geometry, args, sizeof(lane_t));
     }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 #include "moves.h"
@@ -151,7 +152,6 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
   using typename Types::stored_t;
   using Types::kConverted;
   using Types::kSum;
-  using tag_t = tag_of<lane_t>;
 
  public:
   // How large parts are.
@@ -167,10 +167,13 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
         rows_behind_((geometry.h.kernel - 1) / geometry.h.stride),
         times_((g_.t.kernel - 1) / g_.t.stride + 1),
         slots_(times_ * (rows_behind_ + 1)),
-        tags_(slots_ * planes_.grid_row),
+        bytes_(bytes_tell(geometry.window_area() * geometry.t.kernel)),
         values_(kConverted ? slots_ * planes_.grid_row : 0),
         line_(kConverted ? planes_.map_row : 0),
-        prepared_(slots_, -1) {}
+        prepared_(slots_, -1) {
+    if (!bytes_) by<tag_of<lane_t>>().tags.reset(slots_ * planes_.grid_row);
+    if (bytes_ && args.frames) by<uint8_t>().tags.reset(slots_ * planes_.grid_row);
+  }
 
   // From now on of other maps and windows of the same geometry.
   void reset(const ScatterArgs& args) { args_ = args; }
@@ -191,56 +194,75 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
   }
 
  private:
+  template <class tag_t>
   struct WindowRow {
     const lane_t* values;
     const tag_t* tags;
     int32_t first_offset;
   };
+  template <class tag_t>
+  struct ByTags {
+    Buffer<tag_t> tags;
+    std::vector<WindowRow<tag_t>> windows;
+    SelectOf<lane_t, tag_t, kSum> select;
+  };
 
-  WindowRow prepare(int64_t volume, int32_t frame, int32_t t, int32_t r, int32_t i) {
+  template <class tag_t>
+  ByTags<tag_t>& by() {
+    return std::get<ByTags<tag_t>>(by_);
+  }
+
+  template <class tag_t>
+  WindowRow<tag_t> prepare(int64_t volume, int32_t frame, int32_t t, int32_t r, int32_t i) {
     const int64_t plane = volume * g_.t.windows + t;
     const int64_t slot = t % times_ * (rows_behind_ + 1) + i % (rows_behind_ + 1);
-    tag_t* tags = tags_.data() + slot * planes_.grid_row;
     const int64_t lanes = planes_.grid_row;
     const int32_t dt = frame - g_.t.start(t);
     const int64_t id = plane * g_.h.windows + i;
     const auto stored = planes_.grid_rows(static_cast<const stored_t*>(args_.values), plane, i);
-    const lane_t* values = nullptr;
-    if constexpr (kConverted) {
-      values = values_.data() + slot * lanes;
-    } else {
-      values = stored.data;
-    }
+    const auto offsets = planes_.grid_rows(args_.offsets, plane, i);
+    lane_t* values = values_.data() + slot * lanes;
+    tag_t* tags = by<tag_t>().tags.data();
+    if (tags) tags += slot * lanes;
     if (prepared_[slot] != id) {
       prepared_[slot] = id;
-      make_tags<tag_t>(planes_.grid_rows(args_.offsets, plane, i), planes_.grid_rows(args_.frames, plane, i), dt,
-                       {tags, lanes}, 1, lanes);
-      if constexpr (kConverted) convert<stored_t, lane_t>(stored, {values_.data() + slot * lanes, lanes}, 1, lanes);
+      if (tags) make_tags<tag_t>(offsets, planes_.grid_rows(args_.frames, plane, i), dt, {tags, lanes}, 1, lanes);
+      if constexpr (kConverted) convert<stored_t, lane_t>(stored, {values, lanes}, 1, lanes);
     }
     // With frames, tags are offsets in one frame.
-    const int32_t first_offset = args_.frames ? 0 : dt * g_.window_area();
-    return {values, tags, first_offset + (r - g_.h.start(i)) * g_.w.kernel};
+    const int32_t first_offset = (args_.frames ? 0 : dt * g_.window_area()) + (r - g_.h.start(i)) * g_.w.kernel;
+    WindowRow<tag_t> row{values, tags, first_offset};
+    if constexpr (!kConverted) row.values = stored.data;
+    if constexpr (std::is_same_v<tag_t, uint8_t>) row.tags = tags ? tags : offsets.data;
+    return row;
   }
 
   void meet(int64_t volume, int32_t frame, int32_t r, lane_t* row) {
+    if (bytes_) return meet_by<uint8_t>(volume, frame, r, row);
+    meet_by<tag_of<lane_t>>(volume, frame, r, row);
+  }
+
+  template <class tag_t>
+  void meet_by(int64_t volume, int32_t frame, int32_t r, lane_t* row) {
     const int64_t channels = planes_.lanes;
-    window_rows_.clear();
+    auto& [tags, window_rows, select] = by<tag_t>();
+    window_rows.clear();
     for (int32_t t = g_.t.first_covering(frame); t <= g_.t.last_covering(frame); ++t) {
       for (int32_t i = g_.h.first_covering(r); i <= g_.h.last_covering(r); ++i) {
-        window_rows_.push_back(prepare(volume, frame, t, r, i));
+        window_rows.push_back(prepare<tag_t>(volume, frame, t, r, i));
       }
     }
     for_positions_alike(g_.w, [&](int64_t column, int64_t count, const Range& windows_here) {
-      sources_.clear();
-      for (const WindowRow& windows : window_rows_) {
+      select.sources.clear();
+      for (const WindowRow<tag_t>& windows : window_rows) {
         for (int64_t j = windows_here.begin; j < windows_here.end; ++j) {
           const int64_t dc = column - g_.w.start(static_cast<int32_t>(j));
-          sources_.push_back({{windows.values + j * channels, channels},
-                              {windows.tags + j * channels, channels},
-                              windows.first_offset + static_cast<int32_t>(dc)});
+          select.sources.push_back({{windows.values + j * channels, channels},
+                                    {windows.tags + j * channels, channels},
+                                    windows.first_offset + static_cast<int32_t>(dc)});
         }
       }
-      select_(sources_, false, {row + column * channels, g_.w.stride * channels}, count, channels);
+      select(false, {row + column * channels, g_.w.stride * channels}, count, channels);
     });
   }
 
@@ -250,13 +272,11 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
   const int64_t rows_behind_;  // a position's windows are the last row that covers it and so many before
   const int64_t times_;        // and so many frames of windows in all
   const int64_t slots_;
-  Buffer<tag_t> tags_;
+  const bool bytes_;  // whether tags are bytes, the offsets themselves or, with frames, those of one frame
+  std::tuple<ByTags<uint8_t>, ByTags<tag_of<lane_t>>> by_;
   Buffer<lane_t> values_;
   Buffer<lane_t> line_;
   std::vector<int64_t> prepared_;  // which window row is in a slot
-  std::vector<WindowRow> window_rows_;
-  SelectOf<lane_t, kSum> select_;
-  typename SelectOf<lane_t, kSum>::Sources sources_;
 };
 
 }  // namespace tased

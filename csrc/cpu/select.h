@@ -6,7 +6,7 @@
 #include <array>
 #include <vector>
 
-#include "lanes.h"
+#include "vector.h"
 
 namespace tased {
 
@@ -16,19 +16,17 @@ constexpr int32_t kNoOffset = -1;
 template <class lane_t>
 using tag_of = typename IntOfSize<sizeof(lane_t)>::type;
 
-template <class lane_t>
+template <class lane_t, class tag_t>
 struct Source {
   Rows<const lane_t> value;
-  Rows<const tag_of<lane_t>> tag;
+  Rows<const tag_t> tag;
   int32_t offset;
 };
 
 // The last source whose tag is its offset, or with kSum the sum of them all in order; zero if there is none.
 // kContinued: the target holds what came before.
-template <class lane_t, bool kSum, int kSources, bool kContinued>
+template <class lane_t, class tag_t, bool kSum, int kSources, bool kContinued>
 struct SelectLoop {
-  using tag_t = tag_of<lane_t>;
-
   struct Row {
     const lane_t* value;
     const tag_t* tag;
@@ -49,7 +47,7 @@ struct SelectLoop {
     }
   }
 
-  static TASED_INLINE void run(const Source<lane_t>* sources, Rows<lane_t> target, int64_t rows, int64_t lanes) {
+  static TASED_INLINE void run(const Source<lane_t, tag_t>* sources, Rows<lane_t> target, int64_t rows, int64_t lanes) {
     for (int64_t r = 0; r < rows; ++r) {
       Row rows_at[kSources];
 #pragma GCC unroll 16
@@ -72,19 +70,76 @@ struct SelectLoop {
   }
 };
 
+#if defined(__x86_64__)
+
+// The same on AVX-512, where tags of one byte make masks of lanes at once.
+template <class lane_t, bool kSum, int kSources, bool kContinued>
+struct SelectVectors {
+  using V = Vector<sizeof(lane_t)>;
+  static constexpr int64_t kLanes = 64 / sizeof(lane_t);
+
+  TASED_AVX512 static void run(const Source<lane_t, uint8_t>* sources, Rows<lane_t> target, int64_t rows,
+                               int64_t lanes) {
+    const auto rest = static_cast<typename V::mask_t>((uint64_t{1} << lanes % kLanes) - 1);
+    for (int64_t r = 0; r < rows; ++r) {
+      const lane_t* value[kSources];
+      const uint8_t* tag[kSources];
+#pragma GCC unroll 16
+      for (int n = 0; n < kSources; ++n) {
+        value[n] = sources[n].value[r];
+        tag[n] = sources[n].tag[r];
+      }
+      lane_t* to = target[r];
+      int64_t k = 0;
+      for (; k + kLanes <= lanes; k += kLanes) {
+        __m512i result = kContinued ? load_vector(to + k) : _mm512_setzero_si512();
+#pragma GCC unroll 16
+        for (int n = 0; n < kSources; ++n) {
+          meet(V::equal_bytes(tag[n] + k, sources[n].offset), load_vector(value[n] + k), result);
+        }
+        _mm512_storeu_si512(to + k, result);
+      }
+      if (rest == 0) continue;
+      __m512i result = kContinued ? V::load(rest, to + k) : _mm512_setzero_si512();
+      for (int n = 0; n < kSources; ++n) {
+        meet(V::equal(rest, V::load_bytes(rest, tag[n] + k), V::all(sources[n].offset)), V::load(rest, value[n] + k),
+             result);
+      }
+      V::store(to + k, rest, result);
+    }
+  }
+
+  TASED_AVX512 static TASED_INLINE void meet(typename V::mask_t mine, __m512i value, __m512i& result) {
+    if constexpr (!kSum) {
+      result = V::select(mine, value, result);
+    } else if constexpr (sizeof(lane_t) == 4) {
+      const __m512 sum = _mm512_castsi512_ps(result);
+      result = _mm512_castps_si512(_mm512_mask_add_ps(sum, mine, sum, _mm512_castsi512_ps(value)));
+    } else {
+      const __m512d sum = _mm512_castsi512_pd(result);
+      result = _mm512_castpd_si512(_mm512_mask_add_pd(sum, mine, sum, _mm512_castsi512_pd(value)));
+    }
+  }
+};
+
+#endif
+
+// Whether windows of so many positions are best told by tags of one byte, of which one is no offset.
+inline bool bytes_tell(int64_t positions) { return vector_level() == Level::kAvx512 && positions < 256; }
+
 // The loops above for any number of sources, zero among them.
-template <class lane_t, bool kSum>
+template <class lane_t, class tag_t, bool kSum>
 class SelectOf {
  public:
-  using Sources = std::vector<Source<lane_t>>;
+  std::vector<Source<lane_t, tag_t>> sources;
 
-  void operator()(const Sources& sources, bool continued, Rows<lane_t> target, int64_t rows, int64_t lanes) const {
+  void operator()(bool continued, Rows<lane_t> target, int64_t rows, int64_t lanes) const {
     static const Loops first = make_loops<false>();
     static const Loops next = make_loops<true>();
     if (sources.empty() && !continued) {
       for (int64_t r = 0; r < rows; ++r) std::fill_n(target[r], lanes, lane_t{});
     }
-    const auto dense = [&](const Source<lane_t>& one) { return one.value.pitch == lanes && one.tag.pitch == lanes; };
+    const auto dense = [&](const auto& one) { return one.value.pitch == lanes && one.tag.pitch == lanes; };
     if (rows > 1 && target.pitch == lanes && std::all_of(sources.begin(), sources.end(), dense)) {
       lanes *= rows;
       rows = 1;
@@ -100,19 +155,27 @@ class SelectOf {
   }
 
  private:
-  using Loop = void (*)(const Source<lane_t>*, Rows<lane_t>, int64_t, int64_t);
+  using Loop = void (*)(const Source<lane_t, tag_t>*, Rows<lane_t>, int64_t, int64_t);
   static constexpr size_t kMost = 9;
   using Loops = std::array<Loop, kMost + 1>;  // by the number of sources; null where there is none
 
   template <bool kContinued>
   static Loops make_loops() {
     Loops loops{};
-    loops[1] = at_vector_level<SelectLoop<lane_t, kSum, 1, kContinued>>();
-    loops[2] = at_vector_level<SelectLoop<lane_t, kSum, 2, kContinued>>();
-    loops[3] = at_vector_level<SelectLoop<lane_t, kSum, 3, kContinued>>();
-    loops[4] = at_vector_level<SelectLoop<lane_t, kSum, 4, kContinued>>();
-    loops[9] = at_vector_level<SelectLoop<lane_t, kSum, 9, kContinued>>();
+    loops[1] = make_loop<1, kContinued>();
+    loops[2] = make_loop<2, kContinued>();
+    loops[3] = make_loop<3, kContinued>();
+    loops[4] = make_loop<4, kContinued>();
+    loops[9] = make_loop<9, kContinued>();
     return loops;
+  }
+
+  template <int kSources, bool kContinued>
+  static Loop make_loop() {
+#if defined(__x86_64__)
+    if constexpr (std::is_same_v<tag_t, uint8_t>) return SelectVectors<lane_t, kSum, kSources, kContinued>::run;
+#endif
+    return at_vector_level<SelectLoop<lane_t, tag_t, kSum, kSources, kContinued>>();
   }
 };
 

@@ -23,6 +23,15 @@ TASED_AVX512 TASED_INLINE __m512i load_vector(const void* from) {
   return x;
 }
 
+// So many bytes.
+TASED_AVX512 TASED_INLINE __m128i load_8(const uint8_t* from) { return _mm_loadu_si64(from); }
+TASED_AVX512 TASED_INLINE __m128i load_16(const uint8_t* from) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+}
+TASED_AVX512 TASED_INLINE __m256i load_32(const uint8_t* from) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
+}
+
 // Operations on 64 bytes of lanes of so many bytes. Lanes that a mask leaves out are not touched in memory.
 template <size_t kSize>
 struct Vector;
@@ -48,6 +57,10 @@ struct Vector;
     TASED_VECTOR_FUNCTION(__m512i, subtract(__m512i a, __m512i b)) { return _mm512_sub_epi##bits(a, b); }           \
     TASED_VECTOR_FUNCTION(mask_t, equal(mask_t mask, __m512i a, __m512i b)) {                                       \
       return _mm512_mask_cmpeq_epi##bits##_mask(mask, a, b);                                                        \
+    }                                                                                                               \
+    TASED_VECTOR_FUNCTION(mask_t, equal_bytes(const uint8_t* from, int64_t x)) {                                    \
+      return static_cast<mask_t>(                                                                                   \
+          bytes_of##_cmpeq_epi8_mask(load_##lanes(from), bytes_of##_set1_epi8(static_cast<char>(x))));              \
     }                                                                                                               \
     TASED_VECTOR_FUNCTION(mask_t, below(__m512i a, __m512i b)) { return _mm512_cmplt_epu##bits##_mask(a, b); }      \
     TASED_VECTOR_FUNCTION(__m512i, select(mask_t mask, __m512i a, __m512i b)) {                                     \
