@@ -10,21 +10,15 @@
 
 namespace tased {
 
-// Lanes that are compared by key. Values are what keys stand for, where those differ and are asked for; tags tell
-// where they come from.
+// Lanes that are compared by key; tags tell where they come from.
 template <class key_t, class tag_t>
 struct Lanes {
   Rows<key_t> key;
-  Rows<key_t> value;
   Rows<tag_t> tag;
 
-  Lanes from(int64_t row, int64_t lane = 0) const {
-    return {key.from(row, lane), value.from(row, lane), tag.from(row, lane)};
-  }
-  Lanes pitched(int64_t pitch) const { return {{key.data, pitch}, {value.data, pitch}, {tag.data, pitch}}; }
-  bool dense(int64_t lanes) const {
-    return key.pitch == lanes && (!value.data || value.pitch == lanes) && (!tag.data || tag.pitch == lanes);
-  }
+  Lanes from(int64_t row, int64_t lane = 0) const { return {key.from(row, lane), tag.from(row, lane)}; }
+  Lanes pitched(int64_t pitch) const { return {{key.data, pitch}, {tag.data, pitch}}; }
+  bool dense(int64_t lanes) const { return key.pitch == lanes && (!tag.data || tag.pitch == lanes); }
 };
 
 // kConstant: a candidate's tag is its number. kEach: every lane of it has a tag, to which the number is added.
@@ -36,44 +30,43 @@ struct Candidate {
   int32_t number;
 };
 
-// Keeps the better of two in `best`. Equal integers stand for the same, so that their maximum need not wait for the
+// Keeps the better of two in `best`. Where equal keys stand for the same, their maximum need not wait for the
 // comparison; nor need that of floats whose tags nobody asks for.
-template <class key_t, bool kTagged, class One>
+template <class Order, bool kTagged, class One>
 TASED_INLINE void keep_better(One& best, const One& one) {
+  using key_t = typename Order::key_t;
   if constexpr (!std::is_integral_v<key_t> && !kTagged) {
     const key_t greater = best.key < one.key ? one.key : best.key;
     best.key = is_nan(one.key) ? one.key : greater;
     return;
   }
-  const bool better = is_better(one.key, best.key);
-  if constexpr (std::is_integral_v<key_t>) {
+  const bool better = Order::better(one.key, best.key);
+  if constexpr (Order::kSame) {
     best.key = best.key < one.key ? one.key : best.key;
   } else {
     best.key = better ? one.key : best.key;
   }
-  best.value = better ? one.value : best.value;
   best.tag = better ? one.tag : best.tag;
 }
 
-// kValues: values travel beside their keys. kContinued: the first candidate is the best so far.
-template <class key_t, class tag_t, int kCandidates, bool kContinued, bool kValues, Tags kTags>
+// kContinued: the first candidate is the best so far.
+template <class Order, class tag_t, int kCandidates, bool kContinued, Tags kTags>
 struct BestLoop {
+  using key_t = typename Order::key_t;
+
   struct Row {
     const key_t* key;
-    const key_t* value;
     const tag_t* tag;
     tag_t number;
   };
   struct One {
     key_t key;
-    key_t value;
     tag_t tag;
   };
 
   template <int n>
   static TASED_INLINE One load(const Row& row, int64_t k) {
-    One one{row.key[k], key_t{}, tag_t{}};
-    if constexpr (kValues) one.value = row.value[k];
+    One one{row.key[k], tag_t{}};
     if constexpr (kTags == Tags::kEach) {
       one.tag = static_cast<tag_t>(row.tag[k] + row.number);
     } else if constexpr (kTags == Tags::kConstant) {
@@ -85,7 +78,7 @@ struct BestLoop {
   template <int n>
   static TASED_INLINE void meet(const Row* rows, int64_t k, One& best) {
     if constexpr (n < kCandidates) {
-      keep_better<key_t, kTags != Tags::kNone>(best, load<n>(rows[n], k));
+      keep_better<Order, kTags != Tags::kNone>(best, load<n>(rows[n], k));
       meet<n + 1>(rows, k, best);
     }
   }
@@ -97,16 +90,14 @@ struct BestLoop {
 #pragma GCC unroll 16
       for (int n = 0; n < kCandidates; ++n) {
         const Lanes<key_t, tag_t>& from = candidates[n].lanes;
-        row[n] = {from.key[r], from.value[r], from.tag[r], static_cast<tag_t>(candidates[n].number)};
+        row[n] = {from.key[r], from.tag[r], static_cast<tag_t>(candidates[n].number)};
       }
       key_t* key = target.key[r];
-      key_t* value = target.value[r];
       tag_t* tag = target.tag[r];
       for_lanes<64 / sizeof(key_t)>(lanes, [&](int64_t k) __attribute__((always_inline)) {
         One best = load<0>(row[0], k);
         meet<1>(row, k, best);
         key[k] = best.key;
-        if constexpr (kValues) value[k] = best.value;
         if constexpr (kTags != Tags::kNone) tag[k] = best.tag;
       });
     }
@@ -114,14 +105,14 @@ struct BestLoop {
 };
 
 // The loops above for any number of candidates: several at a time, the best so far being the first of the next ones.
-template <class scalar_t, bool kAskedValues, bool kAskedTags>
+template <class scalar_t, bool kValues, bool kTags>
 class BestOf {
   using L = Lane<scalar_t>;
-  using key_t = typename L::template key_t<kAskedValues>;
+  using order_t = typename L::template order_t<kValues>;
+  using key_t = typename order_t::key_t;
   using tag_t = typename L::tag_t;
-  static constexpr bool kValues = kAskedValues && L::kHalf;
-  static constexpr Tags kConstant = kAskedTags ? Tags::kConstant : Tags::kNone;
-  static constexpr Tags kEach = kAskedTags ? Tags::kEach : Tags::kNone;
+  static constexpr Tags kConstant = kTags ? Tags::kConstant : Tags::kNone;
+  static constexpr Tags kEach = kTags ? Tags::kEach : Tags::kNone;
 
  public:
   using Candidates = std::vector<Candidate<key_t, tag_t>>;
@@ -157,22 +148,22 @@ class BestOf {
     std::array<Loop, kMost + 1> next{};
   };
 
-  template <Tags kTags>
+  template <Tags kOfEach>
   static Loops make_loops() {
     Loops loops;
-    add<kTags, 1>(loops);
-    add<kTags, 2>(loops);
-    add<kTags, 3>(loops);
-    add<kTags, 4>(loops);
-    add<kTags, 9>(loops);
+    add<kOfEach, 1>(loops);
+    add<kOfEach, 2>(loops);
+    add<kOfEach, 3>(loops);
+    add<kOfEach, 4>(loops);
+    add<kOfEach, 9>(loops);
     return loops;
   }
 
-  template <Tags kTags, int kCandidates>
+  template <Tags kOfEach, int kCandidates>
   static void add(Loops& loops) {
-    loops.first[kCandidates] = at_vector_level<BestLoop<key_t, tag_t, kCandidates, false, kValues, kTags>>();
+    loops.first[kCandidates] = at_vector_level<BestLoop<order_t, tag_t, kCandidates, false, kOfEach>>();
     if constexpr (kCandidates > 1) {
-      loops.next[kCandidates] = at_vector_level<BestLoop<key_t, tag_t, kCandidates, true, kValues, kTags>>();
+      loops.next[kCandidates] = at_vector_level<BestLoop<order_t, tag_t, kCandidates, true, kOfEach>>();
     }
   }
 

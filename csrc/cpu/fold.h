@@ -1,4 +1,4 @@
-// The maximum over frames, read from a map as it lies in memory: what Auxiliary pooling begins with.
+// From a map as it lies in memory to keys, the maximum over frames, which Auxiliary pooling begins with; and back.
 #pragma once
 
 #include "best.h"
@@ -9,41 +9,40 @@ namespace tased {
 constexpr int32_t kFrameShift = 8;
 
 // kFrames: how many frames, or 0 where only the argument tells. kTagged: tags tell the frame.
-template <class scalar_t, int kFrames, bool kAskedValues, bool kTagged>
+template <class scalar_t, int kFrames, bool kValues, bool kTagged>
 struct FoldLoop {
   using L = Lane<scalar_t>;
   using value_t = typename L::value_t;
   using tag_t = typename L::tag_t;
-  using key_t = typename L::template key_t<kAskedValues>;
-  static constexpr bool kValues = kAskedValues && L::kHalf;
-  using compared_t = std::conditional_t<L::kHalf, tag_t, value_t>;
+  using key_t = typename L::template key_t<kValues>;
+  using order_t = typename L::template order_t<kValues || !L::kHalf>;  // floats become order_keys once folded
+  using compared_t = typename order_t::key_t;
 
   // Which NaN it is and where from makes no difference.
-  static constexpr bool kOnlyOrder = kFrames > 0 && !kAskedValues && !L::kHalf && !kTagged;
+  static constexpr bool kOnlyOrder = kFrames > 0 && !kValues && !L::kHalf && !kTagged;
 
   static constexpr int64_t kLine = 64 / sizeof(value_t);
   static constexpr int64_t kBlock = 4 * kLine;
 
   struct One {
     compared_t key;
-    value_t value;
     tag_t tag;
   };
 
   static TASED_INLINE One load(const value_t* value, int64_t frame) {
-    One one{{}, {}, static_cast<tag_t>(frame << kFrameShift)};
-    if constexpr (L::kHalf) {
-      one.key = L::order(*value);
-    } else {
+    One one{{}, static_cast<tag_t>(frame << kFrameShift)};
+    if constexpr (!L::kHalf) {
       one.key = *value;
+    } else if constexpr (kValues) {
+      one.key = order_t::key(*value);
+    } else {
+      one.key = L::order(*value);
     }
-    if constexpr (kValues) one.value = *value;
     return one;
   }
 
   struct Target {
     key_t* key;
-    key_t* value;
     tag_t* tag;
   };
 
@@ -53,14 +52,13 @@ struct FoldLoop {
     } else {
       target.key[k] = L::order(best.key);
     }
-    if constexpr (kValues) target.value[k] = best.value;
     if constexpr (kTagged) target.tag[k] = best.tag;
   }
 
   template <int frame>
   static TASED_INLINE void meet(const value_t* value, int64_t frame_pitch, One& best) {
     if constexpr (frame < kFrames) {
-      keep_better<compared_t, kTagged>(best, load(value + frame * frame_pitch, frame));
+      keep_better<order_t, kTagged>(best, load(value + frame * frame_pitch, frame));
       meet<frame + 1>(value, frame_pitch, best);
     }
   }
@@ -99,7 +97,6 @@ struct FoldLoop {
       }
     } else {
       compared_t keys[kBlock];
-      value_t values[kBlock];
       tag_t tags[kBlock];
       for (int64_t f = 0; f < frames; ++f) {
         TASED_INDEPENDENT
@@ -107,16 +104,15 @@ struct FoldLoop {
           const One one = load(map + f * frame_pitch + k, f);
           One best = one;
           if (f > 0) {
-            best = {keys[k], values[k], tags[k]};
-            keep_better<compared_t, kTagged>(best, one);
+            best = {keys[k], tags[k]};
+            keep_better<order_t, kTagged>(best, one);
           }
           keys[k] = best.key;
-          if constexpr (kValues) values[k] = best.value;
           if constexpr (kTagged) tags[k] = best.tag;
         }
       }
       TASED_INDEPENDENT
-      for (int64_t k = 0; k < lanes; ++k) store({keys[k], values[k], tags[k]}, target, k);
+      for (int64_t k = 0; k < lanes; ++k) store({keys[k], tags[k]}, target, k);
     }
   }
 
@@ -128,7 +124,7 @@ struct FoldLoop {
     for (int64_t r = 0; r < rows; ++r) {
       const value_t* source = map[r];
       const auto fold_from = [&](int64_t k, int64_t count) __attribute__((always_inline)) {
-        fold(source + k, frame_pitch, frames, {target.key.at(r, k), target.value.at(r, k), target.tag.at(r, k)}, count);
+        fold(source + k, frame_pitch, frames, {target.key.at(r, k), target.tag.at(r, k)}, count);
       };
       int64_t k = 0;
       for (; k + kBlock <= lanes; k += kBlock) {
@@ -144,6 +140,32 @@ struct FoldLoop {
     }
   }
 };
+
+// Values of their keys; both may lie in one place.
+template <class Order>
+struct ValueLoop {
+  using key_t = typename Order::key_t;
+
+  static TASED_INLINE void run(Rows<const key_t> keys, Rows<key_t> values, int64_t rows, int64_t lanes) {
+    for (int64_t r = 0; r < rows; ++r) {
+      const key_t* from = keys[r];
+      key_t* to = values[r];
+      TASED_INDEPENDENT
+      for (int64_t k = 0; k < lanes; ++k) to[k] = Order::value(from[k]);
+    }
+  }
+};
+
+template <class Order>
+void turn_to_values(Rows<const typename Order::key_t> keys, Rows<typename Order::key_t> values, int64_t rows,
+                    int64_t lanes) {
+  static const auto loop = at_vector_level<ValueLoop<Order>>();
+  if (keys.pitch == lanes && values.pitch == lanes) {
+    lanes *= rows;
+    rows = 1;
+  }
+  loop(keys, values, rows, lanes);
+}
 
 template <class scalar_t, bool kValues, bool kTags>
 void fold(Rows<const typename Lane<scalar_t>::value_t> map, int64_t frame_pitch, int64_t frames, bool tagged,

@@ -116,31 +116,61 @@ struct IntOfSize<8> {
   using type = int64_t;
 };
 
+// Keys that are floats or order_keys.
+template <class key>
+struct Order {
+  using key_t = key;
+  static constexpr bool kSame = std::is_integral_v<key_t>;  // what equal keys stand for
+  static TASED_INLINE bool better(key_t candidate, key_t best) { return is_better(candidate, best); }
+};
+
+// Keys of half types from which the value can be told, to the bit: from the lowest, -inf, on to the greatest numbers,
+// then every NaN. Comparing takes care that zeros are equal, and NaN as well.
+template <class bits, bits infinity>
+struct ReversibleOrder {
+  using key_t = bits;
+  static constexpr bool kSame = false;
+  static constexpr auto kGreatest = std::numeric_limits<key_t>::max();
+  static constexpr auto kLowest = std::numeric_limits<key_t>::min();
+  static constexpr auto kNaNs = static_cast<key_t>(kGreatest - infinity);  // of either sign
+  static constexpr auto kInfinity = static_cast<key_t>(infinity - kNaNs);
+  static constexpr auto kNegativeZero = static_cast<key_t>(-kNaNs - 1);
+
+  static TASED_INLINE key_t key(bits value) { return static_cast<key_t>(turn(value) - kNaNs); }
+  static TASED_INLINE bits value(key_t key) { return turn(static_cast<bits>(key + kNaNs)); }
+  static TASED_INLINE bool better(key_t candidate, key_t best) {
+    const key_t least = candidate == kNegativeZero + 1 ? kNegativeZero : candidate;
+    return least > (best < kInfinity ? best : kInfinity);
+  }
+
+ private:
+  // Negative ones the other way round.
+  static TASED_INLINE bits turn(bits x) { return static_cast<bits>(x ^ ((x >> (8 * sizeof(bits) - 1)) & kGreatest)); }
+};
+
 // How a scalar lies in a lane: as a value (half types as their bits); as the key by which it is compared; and beside it
-// a tag, an integer as wide. Floats are their own keys where values are asked for, else they are compared as integers,
-// too.
+// a tag, an integer as wide. Where values are asked for they can be told from keys, else all keys are order_keys.
 template <class scalar_t>
 struct Lane {
   using tag_t = typename Scalar<scalar_t>::bits_t;
   static constexpr bool kHalf = sizeof(scalar_t) == 2;
   using value_t = std::conditional_t<kHalf, tag_t, scalar_t>;
-  template <bool kValues>
-  using key_t = std::conditional_t<kValues, value_t, tag_t>;
 
   static constexpr tag_t kInfinity = Scalar<scalar_t>::kInfinity;
-  static constexpr value_t kLowest = [] {  // -inf
-    if constexpr (kHalf) {
-      return static_cast<value_t>(kInfinity | 0x8000);
+  using Reversible = ReversibleOrder<tag_t, kInfinity>;
+  template <bool kValues>
+  using order_t = std::conditional_t<kValues, std::conditional_t<kHalf, Reversible, Order<value_t>>, Order<tag_t>>;
+  template <bool kValues>
+  using key_t = typename order_t<kValues>::key_t;
+
+  template <bool kValues>
+  static constexpr key_t<kValues> kLowest = [] {  // of -inf
+    if constexpr (!kValues) {
+      return static_cast<tag_t>(-kInfinity);
+    } else if constexpr (kHalf) {
+      return Reversible::kLowest;
     } else {
       return -std::numeric_limits<value_t>::infinity();
-    }
-  }();
-  template <bool kValues>
-  static constexpr key_t<kValues> kLowestKey = [] {
-    if constexpr (kValues && !kHalf) {
-      return kLowest;
-    } else {
-      return static_cast<tag_t>(-kInfinity);
     }
   }();
 

@@ -15,7 +15,6 @@ void pool_tiles(const PoolGeometry& g, const PoolArgs& args) {
   using key_t = typename L::template key_t<kValues>;
   using tag_t = typename L::tag_t;
   using Pool = TileOf<scalar_t, kValues, kTags>;
-  const bool carried = kValues && L::kHalf;
   const bool by_frame = args.scan == Scan::kVolume && g.t.kernel > 1;
   const PoolPlan plan(g, sizeof(scalar_t), by_frame);
   const int64_t units = plan.units(g);
@@ -27,11 +26,9 @@ void pool_tiles(const PoolGeometry& g, const PoolArgs& args) {
     const int64_t most_lanes = Pool::shape(g, most).all();
     const int64_t slots = by_frame ? g.t.kernel + 1 : 1;
     Buffer<key_t> keys(most_lanes * slots);
-    Buffer<key_t> values(carried ? most_lanes * slots : 0);
     Buffer<tag_t> tags(kTags ? most_lanes * slots : 0);
     const auto in_slot = [&](int64_t k, const Tile& tile, int64_t plane, void* grid) {
       const Lanes<key_t, tag_t> slot{{keys.data() + k * most_lanes, 0},
-                                     {carried ? values.data() + k * most_lanes : nullptr, 0},
                                      {kTags ? tags.data() + k * most_lanes : nullptr, 0}};
       return Pool::target(g, tile, plane, slot, grid);
     };
@@ -143,7 +140,7 @@ void pool_unpool_tiles(const PoolGeometry& g, const PoolUnpoolArgs& args) {
         tile.j = plan.columns[column];
         for (int64_t run = 0; run < plan.channels.count(); ++run) {
           tile.channels = plan.channels[run];
-          const Lanes<tag_t, tag_t> scratch{{keys.data(), 0}, {}, {tags.data(), 0}};
+          const Lanes<tag_t, tag_t> scratch{{keys.data(), 0}, {tags.data(), 0}};
           pool.begin();
           for_rows(tile, Pool::rows_at_once(tile), [&](const Tile& rows) {
             const Lanes<tag_t, tag_t> result = Pool::target(g, rows, 0, scratch, nullptr);

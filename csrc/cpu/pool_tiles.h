@@ -50,22 +50,19 @@ class TileBase {
   using tag_t = typename L::tag_t;
   using Lanes = tased::Lanes<key_t, tag_t>;
   using Candidates = std::vector<Candidate<key_t, tag_t>>;
-  static constexpr bool kCarried = kValues && L::kHalf;  // values beside keys
+
+  static constexpr bool kTurned = kValues && L::kHalf;  // keys that are to be made values
 
   struct Buffers {
     Buffer<key_t> key;
-    Buffer<key_t> value;
     Buffer<tag_t> tag;
 
     void reset(int64_t lanes, bool tags) {
       key.reset(lanes);
-      if (kCarried) value.reset(lanes);
       if (tags) tag.reset(lanes);
     }
     Lanes at(int64_t lane, int64_t pitch) const {
-      return {{key.data() + lane, pitch},
-              {kCarried ? value.data() + lane : nullptr, pitch},
-              {tag.data() ? tag.data() + lane : nullptr, pitch}};
+      return {{key.data() + lane, pitch}, {tag.data() ? tag.data() + lane : nullptr, pitch}};
     }
   };
 
@@ -99,7 +96,6 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   using Base = TileBase<scalar_t, kValues, kTags>;
   using Base::best_of_;
   using Base::g_;
-  using Base::kCarried;
   using Base::map_;
   using Base::planes_;
   using Base::tagged_;
@@ -127,13 +123,12 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     return {tile.i.size(), geometry.w.windows};
   }
 
-  // Values that are asked for go to the grid itself.
+  // Keys of values that are asked for go to the grid itself.
   static Lanes target(const PoolGeometry& geometry, const Tile& tile, int64_t plane, const Lanes& scratch,
                       void* values) {
     Lanes lanes = scratch.pitched(geometry.w.windows);
     if (kValues && values != nullptr) {
-      (kCarried ? lanes.value : lanes.key).data =
-          static_cast<key_t*>(values) + plane * geometry.grid_area() + tile.i.begin * geometry.w.windows;
+      lanes.key.data = static_cast<key_t*>(values) + plane * geometry.grid_area() + tile.i.begin * geometry.w.windows;
     }
     return lanes;
   }
@@ -148,14 +143,15 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
   void pool_to_grid(const Tile& tile, const Range& frames, const Lanes& target, int64_t plane, const PoolArgs& args) {
     if (!args.frames) {
       uint8_t* offsets = kTags ? args.offsets + first_place(tile, plane) : nullptr;
-      if (pool_vectors(tile, frames, target, offsets)) return;
+      if (pool_vectors(tile, frames, target, offsets)) return make_values(tile, target);
     }
     pool_lanes(tile, frames, target);
     store(tile, target, plane, args, 0);
   }
 
-  // The tags' bytes go to the grid. `base`: the offset of the first frame.
+  // Keys become values, and the tags' bytes go to the grid. `base`: the offset of the first frame.
   void store(const Tile& tile, const Lanes& result, int64_t plane, const PoolArgs& args, int64_t base) const {
+    make_values(tile, result);
     if constexpr (!kTags) return;
     const int64_t place = first_place(tile, plane);
     const int64_t lanes = tile.i.size() * planes_.grid_row;
@@ -183,6 +179,13 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     return rows.size() == g_.h.size ? g_.t.stride * planes_.map_plane : rows.size() * planes_.map_row;
   }
 
+  void make_values(const Tile& tile, const Lanes& result) const {
+    if constexpr (Base::kTurned) {
+      const Rows<key_t> keys{result.key.data, tile.i.size() * planes_.grid_row};
+      turn_to_values<typename L::Reversible>(keys, keys, 1, keys.pitch);
+    }
+  }
+
   // Whether vectors could do it.
   bool pool_vectors(const Tile& tile, const Range& frames, const Lanes& target, uint8_t* offsets) {
     return vectors_ &&
@@ -196,7 +199,7 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     const Rows<const value_t> map{first_frame(tile, frames) + rows.begin * pitch, pitch};
     if (Base::foldless(frames)) {
       // Only read.
-      source_ = {{const_cast<key_t*>(reinterpret_cast<const key_t*>(map.data)), pitch}, {}, {}};
+      source_ = {{const_cast<key_t*>(reinterpret_cast<const key_t*>(map.data)), pitch}, {}};
     } else {
       source_ = line_.at(0, pitch);
       Base::fold_rows(frames, map, source_, rows.size(), pitch, ahead(rows));
@@ -235,8 +238,7 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
     line_.reset(most_rows_ * planes_.map_row, tagged_);
     sorted_.reset((g_.w.kernel + phases(g_.w)) * run_, tagged_);
     if (!even_) {
-      std::fill_n(sorted_.key.data(), g_.w.kernel * run_, L::template kLowestKey<kValues>);
-      if (kCarried) std::fill_n(sorted_.value.data(), g_.w.kernel * run_, L::kLowest);
+      std::fill_n(sorted_.key.data(), g_.w.kernel * run_, L::template kLowest<kValues>);
       if (tagged_) std::fill_n(sorted_.tag.data(), g_.w.kernel * run_, tag_t{});
     }
     across_.reset(run_, kTags);
@@ -244,14 +246,12 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
 
   template <class Move>
   void for_each(const Lanes& source, const Lanes& target, const Move& move) const {
-    move(source.key, target.key, L::template kLowestKey<kValues>);
-    if (kCarried) move(source.value, target.value, L::kLowest);
+    move(source.key, target.key, L::template kLowest<kValues>);
     if (tagged_) move(source.tag, target.tag, tag_t{});
   }
   // Even columns of the source, and odd ones.
   void split_columns(const Lanes& source, const Lanes& even, const Lanes& odd, int64_t rows, int64_t columns) const {
     split(read_only(source.key), even.key, odd.key, rows, columns);
-    if (kCarried) split(read_only(source.value), even.value, odd.value, rows, columns);
     if (tagged_) split(read_only(source.tag), even.tag, odd.tag, rows, columns);
   }
   bool splits() const { return g_.w.stride == 2 && phases(g_.w) == 2; }
@@ -348,7 +348,6 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
   using Base = TileBase<scalar_t, kValues, kTags>;
   using Base::best_of_;
   using Base::g_;
-  using Base::kCarried;
   using Base::map_;
   using Base::planes_;
   using Base::tagged_;
@@ -382,8 +381,7 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     Lanes lanes = scratch.pitched(tile.channels.size());
     if (kValues && values != nullptr && in_place(geometry, tile)) {
       const Planes planes(geometry);
-      (kCarried ? lanes.value : lanes.key) =
-          Rows<key_t>{static_cast<key_t*>(values) + place(planes, plane, tile), planes.lanes};
+      lanes.key = Rows<key_t>{static_cast<key_t*>(values) + place(planes, plane, tile), planes.lanes};
     }
     return lanes;
   }
@@ -441,9 +439,11 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
       const int64_t to = place(planes_, plane, some);
       const int64_t rows = shape(g_, some).rows;
       const Lanes from = result.from((some.i.begin - tile.i.begin) * columns);
-      if (kValues && !in_place(g_, tile)) {
-        pick<key_t>(kCarried ? from.value : from.key, {static_cast<key_t*>(args.values) + to, planes_.lanes}, 1, rows,
-                    channels);
+      const Rows<key_t> values{static_cast<key_t*>(args.values) + to, planes_.lanes};
+      if constexpr (Base::kTurned) {
+        turn_to_values<typename L::Reversible>(from.key, values, rows, channels);
+      } else if (kValues && !in_place(g_, tile)) {
+        pick<key_t>(from.key, values, 1, rows, channels);
       }
       if constexpr (kTags) {
         narrow<tag_t>(from.tag, {args.offsets + to, planes_.lanes}, 0, rows, channels);
@@ -468,7 +468,7 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     const int64_t pitch = planes_.lanes;
     const value_t* row = map_ + (tile.volume * g_.t.size + frames.begin) * planes_.map_plane + r * planes_.map_row +
                          first_column_ * pitch + tile.channels.begin;
-    if (Base::foldless(frames)) return {{const_cast<key_t*>(reinterpret_cast<const key_t*>(row)), pitch}, {}, {}};
+    if (Base::foldless(frames)) return {{const_cast<key_t*>(reinterpret_cast<const key_t*>(row)), pitch}, {}};
     const Lanes line = line_.at(r % g_.h.kernel * line_lanes_, channels);
     Base::fold_rows(frames, {row, pitch}, line, end_column_ - first_column_, channels, planes_.map_row);
     return line;

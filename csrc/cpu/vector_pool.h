@@ -49,23 +49,22 @@ TASED_VECTOR_ORDER(float, ps, 16);
 TASED_VECTOR_ORDER(double, pd, 8);
 #undef TASED_VECTOR_ORDER
 
-// Order keys make no difference between zeros. Where values are asked for, keys are those less one of negative values,
-// from which the value can be told; negative zeros then have no order.
+// Order keys make no difference between zeros; where values are asked for, negative zeros have no order.
 template <class scalar_t, bool kValues>
 struct VectorOrderOfHalf {
   using mask_t = __mmask32;
-  static constexpr int16_t kInfinity = Scalar<scalar_t>::kInfinity;
-  static constexpr int16_t kLowest = kValues ? ~kInfinity : -kInfinity;
+  using Reversible = typename Lane<scalar_t>::Reversible;
+  static constexpr int16_t kInfinity = kValues ? Reversible::kInfinity : Scalar<scalar_t>::kInfinity;
+  static constexpr int16_t kLowest = Lane<scalar_t>::template kLowest<kValues>;
 
   TASED_VECTOR_FUNCTION(__m512i, key(__m512i x)) {
-    if constexpr (kValues) return value(x);
-    return _mm512_mask_sub_epi16(x, _mm512_movepi16_mask(x), _mm512_set1_epi16(INT16_MIN), x);
+    if constexpr (!kValues) {
+      return _mm512_mask_sub_epi16(x, _mm512_movepi16_mask(x), _mm512_set1_epi16(INT16_MIN), x);
+    } else {
+      const __m512i turned = _mm512_and_si512(_mm512_srai_epi16(x, 15), _mm512_set1_epi16(INT16_MAX));
+      return _mm512_sub_epi16(_mm512_xor_si512(x, turned), _mm512_set1_epi16(Reversible::kNaNs));
+    }
   }
-  TASED_VECTOR_FUNCTION(__m512i, value(__m512i key)) {
-    const __m512i magnitude = _mm512_and_si512(_mm512_srai_epi16(key, 15), _mm512_set1_epi16(INT16_MAX));
-    return _mm512_xor_si512(key, magnitude);
-  }
-  TASED_VECTOR_FUNCTION(__m512i, order_key(__m512i key)) { return _mm512_sub_epi16(key, _mm512_srai_epi16(key, 15)); }
   TASED_VECTOR_FUNCTION(mask_t, above(mask_t mask, __m512i a, __m512i b)) {
     return _mm512_mask_cmpgt_epi16_mask(mask, a, b);
   }
@@ -77,10 +76,11 @@ struct VectorOrderOfHalf {
     __m512i greatest = __m512i{};
     mask_t zero = 0;
     TASED_AVX512 TASED_INLINE void see(__m512i a, __m512i b) {
-      least = _mm512_min_epi16(least, _mm512_min_epi16(a, b));
       greatest = _mm512_max_epi16(greatest, _mm512_max_epi16(a, b));
-      if constexpr (kValues) {
-        const __m512i negative_zero = _mm512_set1_epi16(-1);
+      if constexpr (!kValues) {
+        least = _mm512_min_epi16(least, _mm512_min_epi16(a, b));
+      } else {
+        const __m512i negative_zero = _mm512_set1_epi16(Reversible::kNegativeZero);
         zero |= _mm512_cmpeq_epi16_mask(a, negative_zero) | _mm512_cmpeq_epi16_mask(b, negative_zero);
       }
     }
@@ -106,7 +106,6 @@ class VectorPool {
   using key_t = typename L::template key_t<kValues>;
   using mask_t = typename V::mask_t;
   static constexpr int64_t kLanes = 64 / sizeof(scalar_t);
-  static constexpr bool kCarried = kValues && L::kHalf;  // values beside keys
   static constexpr auto kAll = static_cast<mask_t>(-1);
   static constexpr int kMostStride = 2;
 
@@ -200,7 +199,6 @@ class VectorPool {
   };
   struct Target {
     key_t* key;
-    key_t* value;
     bits_t* tag;
     uint8_t* bytes;
   };
@@ -325,7 +323,7 @@ class VectorPool {
   TASED_AVX512 void down(const Range& i, const Lanes<key_t, bits_t>& target, uint8_t* bytes) {
     for (int64_t k = i.begin; k < i.end; ++k) {
       const auto window = static_cast<int32_t>(k);
-      const Target row{target.key[k - i.begin], target.value[k - i.begin], target.tag[k - i.begin],
+      const Target row{target.key[k - i.begin], target.tag[k - i.begin],
                        bytes ? bytes + (k - i.begin) * g_.w.windows : nullptr};
       const int32_t begin = g_.h.begin(window);
       const int32_t number = (begin - g_.h.start(window)) * g_.w.kernel;
@@ -355,12 +353,7 @@ class VectorPool {
       Best best = load(rows[0], lane);
 #pragma GCC unroll 3
       for (int64_t k = 1; k < count; ++k) meet(load(rows[k], lane), best);
-      if constexpr (kCarried) {
-        V::store(target.key + lane, windows[block], O::order_key(best.key));
-        V::store(target.value + lane, windows[block], O::value(best.key));
-      } else if constexpr (kValues) {
-        V::store(target.key + lane, windows[block], best.key);
-      }
+      if constexpr (kValues) V::store(target.key + lane, windows[block], best.key);
       if constexpr (kTags) {
         if (target.bytes) {
           V::store_bytes(target.bytes + lane, windows[block], best.tag);
