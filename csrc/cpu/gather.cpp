@@ -281,7 +281,9 @@ void gather_rows(const PoolGeometry& g, const GatherArgs& args, int64_t element_
 }  // namespace
 
 // Values are only copied, so half types share one kernel.
-void Cpu::gather(const PoolGeometry& geometry, ScalarType dtype, const GatherArgs& args, int) {
+void Cpu::gather(const PoolGeometry& geometry, ScalarType dtype, const GatherArgs& all_args, int) {
+  GatherArgs args = all_args;
+  args.winners_only &= geometry.h.overlapping() || geometry.w.overlapping();
   dispatch(dtype, [&](auto zero) {
     using lane_t = typename Lane<decltype(zero)>::value_t;
     if (geometry.channels_last && bytes_tell(geometry.window_area() * geometry.t.kernel)) {

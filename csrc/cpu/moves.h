@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "lanes.h"
+#include "vector.h"
 
 namespace tased {
 
@@ -53,9 +53,51 @@ struct NarrowLoop {
   }
 };
 
+#if defined(__x86_64__)
+
+// Float16 and float, which the compiler converts bit by bit; a NaN becomes the one that it makes of it.
+struct HalfVectors {
+  static constexpr int64_t kLanes = 16;
+
+  TASED_AVX512 static TASED_INLINE void move(const Half* from, float* to, __mmask16 lanes) {
+    _mm512_mask_storeu_ps(to, lanes, _mm512_maskz_cvtph_ps(lanes, _mm256_maskz_loadu_epi16(lanes, from)));
+  }
+  TASED_AVX512 static TASED_INLINE void move(const float* from, Half* to, __mmask16 lanes) {
+    const __m512 x = _mm512_maskz_loadu_ps(lanes, from);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i sign =
+        _mm512_and_si512(_mm512_maskz_srli_epi32(lanes, _mm512_castps_si512(x), 16), _mm512_set1_epi32(0x8000));
+    const __m256i canonical = _mm512_maskz_cvtepi32_epi16(nan, _mm512_or_si512(sign, _mm512_set1_epi32(0x7e00)));
+    const __m256i half = _mm512_maskz_cvtps_ph(lanes, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    _mm256_mask_storeu_epi16(to, lanes, _mm256_mask_mov_epi16(half, nan, canonical));
+  }
+
+  template <class from_t, class to_t>
+  TASED_AVX512 static void run(Rows<const from_t> source, int64_t, Rows<to_t> target, int64_t rows, int64_t lanes) {
+    const auto rest = static_cast<__mmask16>((1 << lanes % kLanes) - 1);
+    for (int64_t r = 0; r < rows; ++r) {
+      int64_t k = 0;
+      for (; k + kLanes <= lanes; k += kLanes) move(source[r] + k, target[r] + k, 0xffff);
+      if (rest != 0) move(source[r] + k, target[r] + k, rest);
+    }
+  }
+};
+
+#endif
+
+template <class from_t, class to_t>
+auto convert_loop() -> decltype(&MoveLoop<from_t, to_t, 1>::run) {
+#if defined(__x86_64__)
+  if constexpr (!std::is_same_v<from_t, to_t> && (std::is_same_v<from_t, Half> || std::is_same_v<to_t, Half>)) {
+    if (vector_level() == Level::kAvx512) return HalfVectors::run<from_t, to_t>;
+  }
+#endif
+  return at_vector_level<MoveLoop<from_t, to_t, 1>>();
+}
+
 template <class from_t, class to_t>
 void convert(Rows<const from_t> source, Rows<to_t> target, int64_t rows, int64_t lanes) {
-  static const auto loop = at_vector_level<MoveLoop<from_t, to_t, 1>>();
+  static const auto loop = convert_loop<from_t, to_t>();
   if (source.pitch == lanes && target.pitch == lanes) {
     lanes *= rows;
     rows = 1;

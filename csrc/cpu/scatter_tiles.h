@@ -154,10 +154,11 @@ class ChannelsLastScatter : ScatterTypes<scalar_t, kMeet> {
   using Types::kSum;
 
  public:
-  // How large parts are.
+  // How large parts are: where windows add up, larger than one, as rows of windows are prepared for every part.
   static MapPart most(const PoolGeometry& g) {
     const int64_t row_bytes = g.w.size * g.channels * static_cast<int64_t>(sizeof(stored_t));
-    return {{0, 1}, {0, std::clamp<int64_t>(kTileBytes / row_bytes, g.h.stride, std::max(g.h.size, g.h.stride))}};
+    const int32_t least = kSum && g.h.overlapping() ? 2 * g.h.kernel : g.h.stride;
+    return {{0, 1}, {0, std::clamp<int64_t>(kTileBytes / row_bytes, least, std::max(g.h.size, least))}};
   }
 
   ChannelsLastScatter(const PoolGeometry& geometry, const ScatterArgs& args, const MapPart&)
