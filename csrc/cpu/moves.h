@@ -55,21 +55,15 @@ struct NarrowLoop {
 
 #if defined(__x86_64__)
 
-// Float16 and float, which the compiler converts bit by bit; a NaN becomes the one that it makes of it.
+// Float16 and float, which the compiler would convert bit by bit.
 struct HalfVectors {
   static constexpr int64_t kLanes = 16;
 
   TASED_AVX512 static TASED_INLINE void move(const Half* from, float* to, __mmask16 lanes) {
-    _mm512_mask_storeu_ps(to, lanes, _mm512_maskz_cvtph_ps(lanes, _mm256_maskz_loadu_epi16(lanes, from)));
+    _mm512_mask_storeu_ps(to, lanes, VectorFloats<Half>::of(_mm256_maskz_loadu_epi16(lanes, from)));
   }
   TASED_AVX512 static TASED_INLINE void move(const float* from, Half* to, __mmask16 lanes) {
-    const __m512 x = _mm512_maskz_loadu_ps(lanes, from);
-    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
-    const __m512i sign =
-        _mm512_and_si512(_mm512_maskz_srli_epi32(lanes, _mm512_castps_si512(x), 16), _mm512_set1_epi32(0x8000));
-    const __m256i canonical = _mm512_maskz_cvtepi32_epi16(nan, _mm512_or_si512(sign, _mm512_set1_epi32(0x7e00)));
-    const __m256i half = _mm512_maskz_cvtps_ph(lanes, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    _mm256_mask_storeu_epi16(to, lanes, _mm256_mask_mov_epi16(half, nan, canonical));
+    _mm256_mask_storeu_epi16(to, lanes, VectorFloats<Half>::halves(_mm512_maskz_loadu_ps(lanes, from)));
   }
 
   template <class from_t, class to_t>

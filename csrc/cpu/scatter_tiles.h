@@ -29,8 +29,8 @@ struct ScatterTypes {
   static constexpr bool kConverted = !std::is_same_v<lane_t, stored_t>;
 };
 
-// Contiguous maps. Where the last window wins, the rows of a part are written by vectors, if that is faster. Else it is
-// cleared, then one window after another goes to its place there: half types that add up do so in a copy of the part.
+// Contiguous maps. The rows of a part are written by vectors, if that is faster. Else it is cleared, then one window
+// after another goes to its place there: half types that add up do so in a copy of the part.
 template <class scalar_t, Meet kMeet>
 class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   using Types = ScatterTypes<scalar_t, kMeet>;
@@ -39,6 +39,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   using Types::kConverted;
   using Types::kSum;
   using bits_t = tag_of<stored_t>;
+  using Write = VectorWrite<std::conditional_t<kSum, scalar_t, bits_t>, kMeet>;
 
  public:
   // How large parts are: several times as large as a window, which is visited by each of the parts that it reaches.
@@ -59,8 +60,9 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
         args_(args),
         frame_pitch_(kConverted ? most.rows.size() * planes_.map_row : planes_.map_plane),
         places_(geometry, args.frames != nullptr, frame_pitch_) {
-    if (!kSum && VectorWrite<bits_t>::pays(geometry)) write_.emplace(geometry);
-    if constexpr (kConverted) {
+    if (Write::pays(geometry)) {
+      write_.emplace(geometry);
+    } else if (kConverted) {
       part_.reset(most.frames.size() * frame_pitch_);
       const int64_t rows = (most.rows.size() + g_.h.kernel - 1) / g_.h.stride + 1;
       values_.reset(std::min<int64_t>(rows, g_.h.windows) * planes_.grid_row);
@@ -95,13 +97,19 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   }
 
  private:
-  // The last window wins, and windows have one frame.
   void write_rows(int64_t volume, const MapPart& part) {
-    for (int64_t f = part.frames.begin; f < part.frames.end; ++f) {
-      const int64_t plane = volume * g_.t.windows + f;
-      (*write_)(planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0),
-                planes_.grid_rows(args_.offsets, plane, 0),
-                planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0), part.rows);
+    for (auto f = static_cast<int32_t>(part.frames.begin); f < part.frames.end; ++f) {
+      const auto map = planes_.map_rows(static_cast<bits_t*>(args_.map), volume * g_.t.size + f, 0);
+      const int32_t t = g_.t.first_covering(f);
+      if (t > g_.t.last_covering(f)) {
+        std::fill(map[part.rows.begin], map[part.rows.end], bits_t{});
+        continue;
+      }
+      const int64_t plane = volume * g_.t.windows + t;
+      (*write_)(
+          {planes_.grid_rows(static_cast<const bits_t*>(args_.values), plane, 0),
+           planes_.grid_rows(args_.offsets, plane, 0), planes_.grid_rows(args_.frames, plane, 0), f - g_.t.start(t)},
+          map, part.rows);
     }
   }
 
@@ -137,7 +145,7 @@ class ContiguousScatter : ScatterTypes<scalar_t, kMeet> {
   const PoolGeometry g_;
   const Planes planes_;
   ScatterArgs args_;
-  std::optional<VectorWrite<bits_t>> write_;
+  std::optional<Write> write_;
   const int64_t frame_pitch_;
   Places places_;
   Buffer<lane_t> part_;

@@ -77,6 +77,44 @@ TASED_VECTOR(8, 8, 64, _mm);
 #undef TASED_VECTOR
 #undef TASED_VECTOR_FUNCTION
 
+// Half types as floats and back, as c10 converts them. (GCC 12 takes the intrinsics without a mask for uninitialised.)
+template <class scalar_t>
+struct VectorFloats;
+
+template <>
+struct VectorFloats<Half> {
+  TASED_AVX512 static TASED_INLINE __m512 of(__m256i halves) { return _mm512_maskz_cvtph_ps(kAll, halves); }
+  TASED_AVX512 static TASED_INLINE __m256i halves(__m512 x) {
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i upper = _mm512_maskz_srli_epi32(kAll, _mm512_castps_si512(x), 16);
+    const __m512i sign = _mm512_and_si512(upper, _mm512_set1_epi32(0x8000));
+    const __m256i nans = _mm512_maskz_cvtepi32_epi16(kAll, _mm512_or_si512(sign, _mm512_set1_epi32(0x7e00)));
+    const __m256i numbers = _mm512_maskz_cvtps_ph(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+    return _mm256_mask_mov_epi16(numbers, nan, nans);
+  }
+
+ private:
+  static constexpr __mmask16 kAll = 0xffff;
+};
+
+template <>
+struct VectorFloats<BFloat16> {
+  TASED_AVX512 static TASED_INLINE __m512 of(__m256i halves) {
+    return _mm512_castsi512_ps(_mm512_maskz_slli_epi32(kAll, _mm512_maskz_cvtepu16_epi32(kAll, halves), 16));
+  }
+  TASED_AVX512 static TASED_INLINE __m256i halves(__m512 x) {
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(kAll, bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    const __m256i numbers = _mm512_maskz_cvtepi32_epi16(kAll, _mm512_maskz_srli_epi32(kAll, rounded, 16));
+    return _mm256_mask_mov_epi16(numbers, nan, _mm256_set1_epi16(0x7fc0));
+  }
+
+ private:
+  static constexpr __mmask16 kAll = 0xffff;
+};
+
 // What the lanes of a mask are.
 template <class In>
 uint64_t lanes_where(int64_t lanes, const In& in) {

@@ -1,4 +1,4 @@
-// Max-unpooling of contiguous maps on AVX-512, a vector of windows or of positions at a time: windows read the map by
+// Contiguous maps and their windows on AVX-512, a vector of windows or of positions at a time: windows read the map by
 // one permutation of two vectors for each row that they see, and rows of the map are written whole.
 #pragma once
 
@@ -95,11 +95,76 @@ class VectorRead {
   std::vector<Block> blocks_;
 };
 
-// Writes rows of a plane of a map: every position takes the value of the last of the windows that cover it and point to
-// it, or zero. Columns of one phase, which are a stride apart, have their windows side by side.
-template <class bits_t>
+// How the windows that point to a position meet there, for lanes that are positions.
+template <class scalar_t, Meet kMeet>
+struct VectorMeet {  // the last of them
+  using V = Vector<sizeof(scalar_t)>;
+  using values_t = __m512i;
+  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_si512(); }
+  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return bits; }
+  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return x; }
+  TASED_AVX512 static TASED_INLINE values_t meet(typename V::mask_t mine, values_t x, values_t result) {
+    return V::select(mine, x, result);
+  }
+};
+
+template <>
+struct VectorMeet<float, Meet::kSum> {
+  using values_t = __m512;
+  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_ps(); }
+  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return _mm512_castsi512_ps(bits); }
+  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return _mm512_castps_si512(x); }
+  TASED_AVX512 static TASED_INLINE values_t meet(__mmask16 mine, values_t x, values_t result) {
+    return _mm512_mask_add_ps(result, mine, result, x);
+  }
+};
+
+template <>
+struct VectorMeet<double, Meet::kSum> {
+  using values_t = __m512d;
+  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_pd(); }
+  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return _mm512_castsi512_pd(bits); }
+  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return _mm512_castpd_si512(x); }
+  TASED_AVX512 static TASED_INLINE values_t meet(__mmask8 mine, values_t x, values_t result) {
+    return _mm512_mask_add_pd(result, mine, result, x);
+  }
+};
+
+// Half types add up as floats.
+template <class scalar_t>
+struct VectorMeetOfHalf {
+  using Floats = VectorFloats<scalar_t>;
+  static constexpr __mmask8 kAll = 0xff;
+  struct values_t {
+    __m512 low;
+    __m512 high;
+  };
+  TASED_AVX512 static TASED_INLINE values_t zero() { return {_mm512_setzero_ps(), _mm512_setzero_ps()}; }
+  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) {
+    return {Floats::of(_mm512_maskz_extracti64x4_epi64(kAll, bits, 0)),
+            Floats::of(_mm512_maskz_extracti64x4_epi64(kAll, bits, 1))};
+  }
+  TASED_AVX512 static TASED_INLINE __m512i bits(const values_t& x) {
+    const __m512i low = _mm512_maskz_inserti64x4(kAll, _mm512_setzero_si512(), Floats::halves(x.low), 0);
+    return _mm512_maskz_inserti64x4(kAll, low, Floats::halves(x.high), 1);
+  }
+  TASED_AVX512 static TASED_INLINE values_t meet(__mmask32 mine, const values_t& x, const values_t& result) {
+    return {_mm512_mask_add_ps(result.low, static_cast<__mmask16>(mine), result.low, x.low),
+            _mm512_mask_add_ps(result.high, static_cast<__mmask16>(mine >> 16), result.high, x.high)};
+  }
+};
+template <>
+struct VectorMeet<Half, Meet::kSum> : VectorMeetOfHalf<Half> {};
+template <>
+struct VectorMeet<BFloat16, Meet::kSum> : VectorMeetOfHalf<BFloat16> {};
+
+// Writes rows of a frame of a map from the windows that cover it, whose frames do not overlap: every position takes
+// what those that point to it come to. Columns of one phase, which are a stride apart, have their windows side by side.
+template <class scalar_t, Meet kMeet>
 class VectorWrite {
-  using V = Vector<sizeof(bits_t)>;
+  using bits_t = typename IntOfSize<sizeof(scalar_t)>::type;
+  using V = Vector<sizeof(scalar_t)>;
+  using M = VectorMeet<scalar_t, kMeet>;
   using mask_t = typename V::mask_t;
   static constexpr int64_t kLanes = 64 / sizeof(bits_t);
   static constexpr int kMostStride = 2;
@@ -109,7 +174,7 @@ class VectorWrite {
   // Whether that is faster than one window after another: where few windows cover a position.
   static bool pays(const PoolGeometry& g) {
     return vector_level() == Level::kAvx512 && g.w.size <= kMostColumns && g.w.stride <= kMostStride &&
-           shifts(g.w) <= kMostShifts && g.h.kernel <= 3 * g.h.stride;
+           shifts(g.w) <= kMostShifts && g.h.kernel <= 3 * g.h.stride && !g.t.overlapping();
   }
 
   explicit VectorWrite(const PoolGeometry& g) : g_(g), shifts_(shifts(g.w)) {
@@ -144,13 +209,20 @@ class VectorWrite {
     }
   }
 
-  // `values`, `offsets`: of all windows of the plane.
-  void operator()(Rows<const bits_t> values, Rows<const uint8_t> offsets, Rows<bits_t> map, const Range& rows) const {
-    using Write = void (VectorWrite::*)(Rows<const bits_t>, Rows<const uint8_t>, Rows<bits_t>, const Range&) const;
+  // All windows of the plane. `frame`: which of theirs the map's is.
+  struct Windows {
+    Rows<const bits_t> values;
+    Rows<const uint8_t> offsets;
+    Rows<const uint8_t> frames;
+    int32_t frame;
+  };
+
+  void operator()(const Windows& windows, Rows<bits_t> map, const Range& rows) const {
+    using Write = void (VectorWrite::*)(const Windows&, Rows<bits_t>, const Range&) const;
     static constexpr Write kWrites[kMostStride][kMostShifts] = {
         {&VectorWrite::write<1, 1>, &VectorWrite::write<1, 2>, &VectorWrite::write<1, 3>},
         {&VectorWrite::write<2, 1>, &VectorWrite::write<2, 2>, &VectorWrite::write<2, 3>}};
-    (this->*kWrites[g_.w.stride - 1][shifts_ - 1])(values, offsets, map, rows);
+    (this->*kWrites[g_.w.stride - 1][shifts_ - 1])(windows, map, rows);
   }
 
  private:
@@ -165,6 +237,13 @@ class VectorWrite {
   struct RowOffsets {  // of a window, by which it points to the columns
     bits_t at[kMostShifts][kMostStride];
   };
+  struct Source {  // from a row of windows on
+    const bits_t* values;
+    const uint8_t* offsets;
+    const uint8_t* frames;
+    int32_t frame;
+    int64_t first_offset;
+  };
 
   // Column stride * q + phase lies in the windows q + shift.
   static int64_t first_shift(const Axis& w) {
@@ -174,59 +253,64 @@ class VectorWrite {
   static int64_t shifts(const Axis& w) { return (w.padding + w.stride - 1) / w.stride - first_shift(w) + 1; }
 
   template <int kStride, int kShifts>
-  TASED_AVX512 void write(Rows<const bits_t> values, Rows<const uint8_t> offsets, Rows<bits_t> map,
-                          const Range& rows) const {
+  TASED_AVX512 void write(const Windows& windows, Rows<bits_t> map, const Range& rows) const {
+    const int64_t first_offset = windows.frames.data ? 0 : int64_t{windows.frame} * g_.window_area();
     for (auto r = static_cast<int32_t>(rows.begin); r < rows.end; ++r) {
       const int32_t first = g_.h.first_covering(r);
       const int32_t last = g_.h.last_covering(r);
       const RowOffsets* wanted = offsets_.data() + (r - g_.h.start(first));
-      const bits_t* value = values.data + first * values.pitch;
-      const uint8_t* offset = offsets.data + first * offsets.pitch;
-      bits_t* row = map.data + r * map.pitch;
+      const Source source{windows.values[first], windows.offsets[first], windows.frames[first], windows.frame,
+                          first_offset};
+      bits_t* row = map[r];
       if (first == last) {
-        write_row<kStride, kShifts, 1>(value, offset, 1, wanted, row);
+        write_row<kStride, kShifts, 1>(source, 1, wanted, row);
       } else if (first + 1 == last) {
-        write_row<kStride, kShifts, 2>(value, offset, 2, wanted, row);
+        write_row<kStride, kShifts, 2>(source, 2, wanted, row);
       } else {
-        write_row<kStride, kShifts, 0>(value, offset, last + 1 - first, wanted, row);
+        write_row<kStride, kShifts, 0>(source, last + 1 - first, wanted, row);
       }
     }
   }
 
   // A row that lies in so many rows of windows. `wanted`: of the first one; of the next ones they are a stride back.
   template <int kStride, int kShifts, int kCount>
-  TASED_AVX512 TASED_INLINE void write_row(const bits_t* values, const uint8_t* offsets, int64_t count,
-                                           const RowOffsets* wanted, bits_t* row) const {
+  TASED_AVX512 TASED_INLINE void write_row(const Source& source, int64_t count, const RowOffsets* wanted,
+                                           bits_t* row) const {
     if (kCount > 0) count = kCount;
     const int64_t pitch = g_.w.windows;
     const int64_t stride = g_.h.stride;
     const __m512i low = _mm512_load_si512(by_turns_[0]);
     const __m512i high = _mm512_load_si512(by_turns_[1]);
+    const __m512i first_offset = V::all(source.first_offset);
+    const __m512i frame = V::all(source.frame);
     const Block* const end = blocks_.data() + blocks_.size();
     for (const Block* block = blocks_.data(); block != end; ++block) {
-      __m512i result[kStride];
-      for (int phase = 0; phase < kStride; ++phase) result[phase] = _mm512_setzero_si512();
+      typename M::values_t result[kStride];
+      for (int phase = 0; phase < kStride; ++phase) result[phase] = M::zero();
 #pragma GCC unroll 2
       for (int64_t i = 0; i < count; ++i) {
 #pragma GCC unroll 3
         for (int shift = 0; shift < kShifts; ++shift) {
           const int64_t window = i * pitch + block->window + shift;
-          const mask_t there = block->windows[shift];
-          const __m512i value = V::load(there, values + window);
-          const __m512i offset = V::load_bytes(there, offsets + window);
+          mask_t there = block->windows[shift];
+          const typename M::values_t value = M::of(V::load(there, source.values + window));
+          const __m512i offset = V::subtract(V::load_bytes(there, source.offsets + window), first_offset);
+          if (source.frames) there = V::equal(there, V::load_bytes(there, source.frames + window), frame);
 #pragma GCC unroll 2
           for (int phase = 0; phase < kStride; ++phase) {
             const mask_t mine = V::equal(there, offset, V::all(wanted[-i * stride].at[shift][phase]));
-            result[phase] = V::select(mine, value, result[phase]);
+            result[phase] = M::meet(mine, value, result[phase]);
           }
         }
       }
       bits_t* to = row + block->column;
       if constexpr (kStride == 1) {
-        V::store(to, block->columns[0], result[0]);
+        V::store(to, block->columns[0], M::bits(result[0]));
       } else {
-        V::store(to, block->columns[0], V::permute(result[0], low, result[1]));
-        V::store(to + kLanes, block->columns[1], V::permute(result[0], high, result[1]));
+        const __m512i even = M::bits(result[0]);
+        const __m512i odd = M::bits(result[1]);
+        V::store(to, block->columns[0], V::permute(even, low, odd));
+        V::store(to + kLanes, block->columns[1], V::permute(even, high, odd));
       }
     }
   }
@@ -248,11 +332,18 @@ struct VectorRead {
   void operator()(const Range&, const bits_t*, int64_t, Rows<const uint8_t>, Rows<const uint8_t>, Rows<bits_t>) const {}
 };
 
-template <class bits_t>
+template <class scalar_t, Meet kMeet>
 struct VectorWrite {
+  using bits_t = typename IntOfSize<sizeof(scalar_t)>::type;
+  struct Windows {
+    Rows<const bits_t> values;
+    Rows<const uint8_t> offsets;
+    Rows<const uint8_t> frames;
+    int32_t frame;
+  };
   static bool pays(const PoolGeometry&) { return false; }
   explicit VectorWrite(const PoolGeometry&) {}
-  void operator()(Rows<const bits_t>, Rows<const uint8_t>, Rows<bits_t>, const Range&) const {}
+  void operator()(const Windows&, Rows<bits_t>, const Range&) const {}
 };
 
 #endif
