@@ -229,6 +229,26 @@ def test_values_are_copied_not_computed(dtype: torch.dtype, device: torch.device
     assert_same(tased_ext.aux_max_pool(x, 1, 1)[0], x.cpu())
 
 
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("axis", [2, 3, 4], ids=["frames", "rows", "columns"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_every_half_beside_zeros_infinities_and_nan(
+    dtype: torch.dtype, axis: int, layout: str, device: torch.device
+) -> None:
+    infinity = int(torch.tensor(INF, dtype=dtype).view(torch.int16))
+    magnitudes = torch.tensor([0, 1, infinity, infinity + 1, 2**15 - 1], dtype=torch.int16)
+    special = torch.cat([magnitudes, magnitudes - 2**15]).repeat_interleave(2**16)
+    every = torch.arange(-(2**15), 2**15).short().repeat(10)
+    pairs = torch.stack([torch.cat([every, special]), torch.cat([special, every])]).reshape(2, 1, 20, 1, 256, 256)
+
+    first, second = pairs.view(dtype).float()
+    expected = torch.where((second > first) | second.isnan(), pairs[1], pairs[0])
+    x = pairs.movedim(0, axis + 1).flatten(axis, axis + 1)  # the second behind the first
+    window = [1 + (n == axis) for n in (2, 3, 4)]
+    values = tased_ext.max_pool3d(LAYOUTS[layout](x.view(dtype).to(device)), window)
+    assert torch.equal(values.view(torch.int16).cpu(), expected)
+
+
 @pytest.mark.parametrize("layout", list(LAYOUTS))
 def test_inputs_are_left_as_they_are(layout: str, device: torch.device) -> None:
     z = LAYOUTS[layout](make((2, 9, 8, 7, 12), fill="special").to(device))
