@@ -294,8 +294,11 @@ class VectorWrite {
           const int64_t window = i * pitch + block->window + shift;
           mask_t there = block->windows[shift];
           const typename M::values_t value = M::of(V::load(there, source.values + window));
-          const __m512i offset = V::subtract(V::load_bytes(there, source.offsets + window), first_offset);
-          if (source.frames) there = V::equal(there, V::load_bytes(there, source.frames + window), frame);
+          __m512i offset = V::load_bytes(there, source.offsets + window);
+          if constexpr (kMeet == Meet::kSum) {  // windows may have several frames
+            offset = V::subtract(offset, first_offset);
+            if (source.frames) there = V::equal(there, V::load_bytes(there, source.frames + window), frame);
+          }
 #pragma GCC unroll 2
           for (int phase = 0; phase < kStride; ++phase) {
             const mask_t mine = V::equal(there, offset, V::all(wanted[-i * stride].at[shift][phase]));
