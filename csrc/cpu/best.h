@@ -41,7 +41,7 @@ TASED_INLINE void keep_better(One& best, const One& one) {
     return;
   }
   const bool better = Order::better(one.key, best.key);
-  if constexpr (Order::kSame) {
+  if constexpr (Order::kEqualIsSame) {
     best.key = best.key < one.key ? one.key : best.key;
   } else {
     best.key = better ? one.key : best.key;
@@ -148,22 +148,22 @@ class BestOf {
     std::array<Loop, kMost + 1> next{};
   };
 
-  template <Tags kOfEach>
+  template <Tags kKind>
   static Loops make_loops() {
     Loops loops;
-    add<kOfEach, 1>(loops);
-    add<kOfEach, 2>(loops);
-    add<kOfEach, 3>(loops);
-    add<kOfEach, 4>(loops);
-    add<kOfEach, 9>(loops);
+    add<kKind, 1>(loops);
+    add<kKind, 2>(loops);
+    add<kKind, 3>(loops);
+    add<kKind, 4>(loops);
+    add<kKind, 9>(loops);
     return loops;
   }
 
-  template <Tags kOfEach, int kCandidates>
+  template <Tags kKind, int kCandidates>
   static void add(Loops& loops) {
-    loops.first[kCandidates] = at_vector_level<BestLoop<order_t, tag_t, kCandidates, false, kOfEach>>();
+    loops.first[kCandidates] = at_vector_level<BestLoop<order_t, tag_t, kCandidates, false, kKind>>();
     if constexpr (kCandidates > 1) {
-      loops.next[kCandidates] = at_vector_level<BestLoop<order_t, tag_t, kCandidates, true, kOfEach>>();
+      loops.next[kCandidates] = at_vector_level<BestLoop<order_t, tag_t, kCandidates, true, kKind>>();
     }
   }
 

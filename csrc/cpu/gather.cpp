@@ -185,13 +185,14 @@ class ChannelsLastGather {
     seen_ = begin;
     for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
       bool started = false;
+      const tag_t* tags = nullptr;
       for (int32_t frame = g_.t.begin(t); frame < g_.t.end(t); ++frame) {
         const int32_t dt = frame - g_.t.start(t);
-        if (!started || args_.frames) prepare_tags(plane, i, dt);
+        if (!started || args_.frames) tags = prepare_tags(plane, i, dt);
         const lane_t* map =
             planes_.map_rows(static_cast<const lane_t*>(args_.map), plane / g_.t.windows * g_.t.size + frame, 0).data;
         lane_t* values = planes_.grid_rows(static_cast<lane_t*>(args_.values), plane, i).data;
-        take(map, i, args_.frames ? 0 : dt * g_.window_area(), started, values);
+        take(map, tags, i, args_.frames ? 0 : dt * g_.window_area(), started, values);
         started = true;
       }
     }
@@ -201,20 +202,19 @@ class ChannelsLastGather {
   // Tags of bytes may be the offsets themselves.
   static constexpr bool kOffsets = std::is_same_v<tag_t, uint8_t>;
 
-  void prepare_tags(int64_t plane, int64_t i, int32_t dt) {
+  const tag_t* prepare_tags(int64_t plane, int64_t i, int32_t dt) {
     const auto offsets = planes_.grid_rows(args_.offsets, plane, i);
-    tags_of_row_ = tags_.data();
     if constexpr (kOffsets) {
-      if (!tags_of_row_) tags_of_row_ = offsets.data;
+      if (!tags_.data()) return offsets.data;
     }
-    if (!tags_.data()) return;
-    const Rows<tag_t> tags{tags_.data(), 0};
-    if (args_.winners_only) {
+    Rows<const uint8_t> frames = planes_.grid_rows(args_.frames, plane, i);
+    if (args_.winners_only) {  // those that have lost are of no frame
       lose_row(plane, i);
-      make_tags<tag_t>(offsets, {lost_.data(), 0}, 0, tags, 1, planes_.grid_row);
-    } else {
-      make_tags<tag_t>(offsets, planes_.grid_rows(args_.frames, plane, i), dt, tags, 1, planes_.grid_row);
+      frames = {lost_.data(), 0};
+      dt = 0;
     }
+    make_tags<tag_t>(offsets, frames, dt, {tags_.data(), 0}, 1, planes_.grid_row);
+    return tags_.data();
   }
 
   void lose_row(int64_t plane, int64_t i) {
@@ -231,7 +231,7 @@ class ChannelsLastGather {
     lose(row(i), rival_lanes_, lost_.data(), planes_.grid_row);
   }
 
-  void take(const lane_t* map, int32_t i, int32_t first_offset, bool started, lane_t* target) {
+  void take(const lane_t* map, const tag_t* tags, int32_t i, int32_t first_offset, bool started, lane_t* target) {
     const int64_t channels = planes_.lanes;
     for_windows_alike(g_.w, {0, g_.w.windows}, [&](const Range& j, const Range& positions) {
       select_.sources.clear();
@@ -239,7 +239,7 @@ class ChannelsLastGather {
         for (int64_t dc = positions.begin; dc < positions.end; ++dc) {
           const int64_t column = j.begin * g_.w.stride - g_.w.padding + dc;
           select_.sources.push_back({{map + r * planes_.map_row + column * channels, g_.w.stride * channels},
-                                     {tags_of_row_ + j.begin * channels, channels},
+                                     {tags + j.begin * channels, channels},
                                      first_offset + (r - g_.h.start(i)) * g_.w.kernel + static_cast<int32_t>(dc)});
         }
       }
@@ -259,7 +259,6 @@ class ChannelsLastGather {
   Buffer<tag_t> tags_;
   std::vector<Rival> rivals_;
   std::vector<RivalLanes> rival_lanes_;
-  const tag_t* tags_of_row_ = nullptr;
   SelectOf<lane_t, tag_t, false> select_;
 };
 
@@ -281,8 +280,8 @@ void gather_rows(const PoolGeometry& g, const GatherArgs& args, int64_t element_
 }  // namespace
 
 // Values are only copied, so half types share one kernel.
-void Cpu::gather(const PoolGeometry& geometry, ScalarType dtype, const GatherArgs& all_args, int) {
-  GatherArgs args = all_args;
+void Cpu::gather(const PoolGeometry& geometry, ScalarType dtype, const GatherArgs& asked, int) {
+  GatherArgs args = asked;
   args.winners_only &= geometry.h.overlapping() || geometry.w.overlapping();
   dispatch(dtype, [&](auto zero) {
     using lane_t = typename Lane<decltype(zero)>::value_t;

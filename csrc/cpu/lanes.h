@@ -120,7 +120,7 @@ struct IntOfSize<8> {
 template <class key>
 struct Order {
   using key_t = key;
-  static constexpr bool kSame = std::is_integral_v<key_t>;  // what equal keys stand for
+  static constexpr bool kEqualIsSame = std::is_integral_v<key_t>;
   static TASED_INLINE bool better(key_t candidate, key_t best) { return is_better(candidate, best); }
 };
 
@@ -129,7 +129,7 @@ struct Order {
 template <class bits, bits infinity>
 struct ReversibleOrder {
   using key_t = bits;
-  static constexpr bool kSame = false;
+  static constexpr bool kEqualIsSame = false;
   static constexpr auto kGreatest = std::numeric_limits<key_t>::max();
   static constexpr auto kLowest = std::numeric_limits<key_t>::min();
   static constexpr auto kNaNs = static_cast<key_t>(kGreatest - infinity);  // of either sign

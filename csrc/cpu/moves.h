@@ -68,7 +68,7 @@ struct HalfVectors {
 
   template <class from_t, class to_t>
   TASED_AVX512 static void run(Rows<const from_t> source, int64_t, Rows<to_t> target, int64_t rows, int64_t lanes) {
-    const auto rest = static_cast<__mmask16>((1 << lanes % kLanes) - 1);
+    const auto rest = static_cast<__mmask16>(first_lanes(lanes % kLanes));
     for (int64_t r = 0; r < rows; ++r) {
       int64_t k = 0;
       for (; k + kLanes <= lanes; k += kLanes) move(source[r] + k, target[r] + k, 0xffff);

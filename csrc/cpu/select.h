@@ -76,11 +76,12 @@ struct SelectLoop {
 template <class lane_t, bool kSum, int kSources, bool kContinued>
 struct SelectVectors {
   using V = Vector<sizeof(lane_t)>;
+  using M = VectorMeet<lane_t, kSum ? Meet::kSum : Meet::kLastWindow>;
   static constexpr int64_t kLanes = 64 / sizeof(lane_t);
 
   TASED_AVX512 static void run(const Source<lane_t, uint8_t>* sources, Rows<lane_t> target, int64_t rows,
                                int64_t lanes) {
-    const auto rest = static_cast<typename V::mask_t>((uint64_t{1} << lanes % kLanes) - 1);
+    const auto rest = static_cast<typename V::mask_t>(first_lanes(lanes % kLanes));
     for (int64_t r = 0; r < rows; ++r) {
       const lane_t* value[kSources];
       const uint8_t* tag[kSources];
@@ -92,32 +93,21 @@ struct SelectVectors {
       lane_t* to = target[r];
       int64_t k = 0;
       for (; k + kLanes <= lanes; k += kLanes) {
-        __m512i result = kContinued ? load_vector(to + k) : _mm512_setzero_si512();
+        auto result = kContinued ? M::of(load_vector(to + k)) : M::zero();
 #pragma GCC unroll 16
         for (int n = 0; n < kSources; ++n) {
-          meet(V::equal_bytes(tag[n] + k, sources[n].offset), load_vector(value[n] + k), result);
+          const auto mine = V::equal_bytes(tag[n] + k, sources[n].offset);
+          result = M::meet(mine, M::of(load_vector(value[n] + k)), result);
         }
-        _mm512_storeu_si512(to + k, result);
+        _mm512_storeu_si512(to + k, M::bits(result));
       }
       if (rest == 0) continue;
-      __m512i result = kContinued ? V::load(rest, to + k) : _mm512_setzero_si512();
+      auto result = kContinued ? M::of(V::load(rest, to + k)) : M::zero();
       for (int n = 0; n < kSources; ++n) {
-        meet(V::equal(rest, V::load_bytes(rest, tag[n] + k), V::all(sources[n].offset)), V::load(rest, value[n] + k),
-             result);
+        const auto mine = V::equal(rest, V::load_bytes(rest, tag[n] + k), V::all(sources[n].offset));
+        result = M::meet(mine, M::of(V::load(rest, value[n] + k)), result);
       }
-      V::store(to + k, rest, result);
-    }
-  }
-
-  TASED_AVX512 static TASED_INLINE void meet(typename V::mask_t mine, __m512i value, __m512i& result) {
-    if constexpr (!kSum) {
-      result = V::select(mine, value, result);
-    } else if constexpr (sizeof(lane_t) == 4) {
-      const __m512 sum = _mm512_castsi512_ps(result);
-      result = _mm512_castps_si512(_mm512_mask_add_ps(sum, mine, sum, _mm512_castsi512_ps(value)));
-    } else {
-      const __m512d sum = _mm512_castsi512_pd(result);
-      result = _mm512_castpd_si512(_mm512_mask_add_pd(sum, mine, sum, _mm512_castsi512_pd(value)));
+      V::store(to + k, rest, M::bits(result));
     }
   }
 };

@@ -115,6 +115,37 @@ struct VectorFloats<BFloat16> {
   static constexpr __mmask16 kAll = 0xffff;
 };
 
+// How lanes meet that point to one position.
+template <class scalar_t, Meet kMeet>
+struct VectorMeet {  // the last of them stays
+  using V = Vector<sizeof(scalar_t)>;
+  using values_t = __m512i;
+  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_si512(); }
+  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return bits; }
+  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return x; }
+  TASED_AVX512 static TASED_INLINE values_t meet(typename V::mask_t mine, values_t x, values_t result) {
+    return V::select(mine, x, result);
+  }
+};
+
+#define TASED_VECTOR_SUM(scalar, type, vector_t, mask_t)                                                 \
+  template <>                                                                                            \
+  struct VectorMeet<scalar, Meet::kSum> {                                                                \
+    using values_t = vector_t;                                                                           \
+    TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_##type(); }                 \
+    TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return _mm512_castsi512_##type(bits); } \
+    TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return _mm512_cast##type##_si512(x); }   \
+    TASED_AVX512 static TASED_INLINE values_t meet(mask_t mine, values_t x, values_t result) {           \
+      return _mm512_mask_add_##type(result, mine, result, x);                                            \
+    }                                                                                                    \
+  }
+TASED_VECTOR_SUM(float, ps, __m512, __mmask16);
+TASED_VECTOR_SUM(double, pd, __m512d, __mmask8);
+#undef TASED_VECTOR_SUM
+
+// The first so many lanes of a mask.
+constexpr uint64_t first_lanes(int64_t count) { return (uint64_t{1} << count) - 1; }
+
 // What the lanes of a mask are.
 template <class In>
 uint64_t lanes_where(int64_t lanes, const In& in) {

@@ -10,6 +10,15 @@
 
 namespace tased {
 
+// All windows that cover a frame of a map. `frame`: which of theirs that is.
+template <class bits_t>
+struct PlaneOfWindows {
+  Rows<const bits_t> values;
+  Rows<const uint8_t> offsets;
+  Rows<const uint8_t> frames;
+  int32_t frame;
+};
+
 #if defined(__x86_64__)
 
 // Reads a plane of a map for rows of windows: each window takes the position that its offset tells.
@@ -95,41 +104,6 @@ class VectorRead {
   std::vector<Block> blocks_;
 };
 
-// How the windows that point to a position meet there, for lanes that are positions.
-template <class scalar_t, Meet kMeet>
-struct VectorMeet {  // the last of them
-  using V = Vector<sizeof(scalar_t)>;
-  using values_t = __m512i;
-  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_si512(); }
-  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return bits; }
-  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return x; }
-  TASED_AVX512 static TASED_INLINE values_t meet(typename V::mask_t mine, values_t x, values_t result) {
-    return V::select(mine, x, result);
-  }
-};
-
-template <>
-struct VectorMeet<float, Meet::kSum> {
-  using values_t = __m512;
-  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_ps(); }
-  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return _mm512_castsi512_ps(bits); }
-  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return _mm512_castps_si512(x); }
-  TASED_AVX512 static TASED_INLINE values_t meet(__mmask16 mine, values_t x, values_t result) {
-    return _mm512_mask_add_ps(result, mine, result, x);
-  }
-};
-
-template <>
-struct VectorMeet<double, Meet::kSum> {
-  using values_t = __m512d;
-  TASED_AVX512 static TASED_INLINE values_t zero() { return _mm512_setzero_pd(); }
-  TASED_AVX512 static TASED_INLINE values_t of(__m512i bits) { return _mm512_castsi512_pd(bits); }
-  TASED_AVX512 static TASED_INLINE __m512i bits(values_t x) { return _mm512_castpd_si512(x); }
-  TASED_AVX512 static TASED_INLINE values_t meet(__mmask8 mine, values_t x, values_t result) {
-    return _mm512_mask_add_pd(result, mine, result, x);
-  }
-};
-
 // Half types add up as floats.
 template <class scalar_t>
 struct VectorMeetOfHalf {
@@ -209,16 +183,8 @@ class VectorWrite {
     }
   }
 
-  // All windows of the plane. `frame`: which of theirs the map's is.
-  struct Windows {
-    Rows<const bits_t> values;
-    Rows<const uint8_t> offsets;
-    Rows<const uint8_t> frames;
-    int32_t frame;
-  };
-
-  void operator()(const Windows& windows, Rows<bits_t> map, const Range& rows) const {
-    using Write = void (VectorWrite::*)(const Windows&, Rows<bits_t>, const Range&) const;
+  void operator()(const PlaneOfWindows<bits_t>& windows, Rows<bits_t> map, const Range& rows) const {
+    using Write = void (VectorWrite::*)(const PlaneOfWindows<bits_t>&, Rows<bits_t>, const Range&) const;
     static constexpr Write kWrites[kMostStride][kMostShifts] = {
         {&VectorWrite::write<1, 1>, &VectorWrite::write<1, 2>, &VectorWrite::write<1, 3>},
         {&VectorWrite::write<2, 1>, &VectorWrite::write<2, 2>, &VectorWrite::write<2, 3>}};
@@ -253,7 +219,7 @@ class VectorWrite {
   static int64_t shifts(const Axis& w) { return (w.padding + w.stride - 1) / w.stride - first_shift(w) + 1; }
 
   template <int kStride, int kShifts>
-  TASED_AVX512 void write(const Windows& windows, Rows<bits_t> map, const Range& rows) const {
+  TASED_AVX512 void write(const PlaneOfWindows<bits_t>& windows, Rows<bits_t> map, const Range& rows) const {
     const int64_t first_offset = windows.frames.data ? 0 : int64_t{windows.frame} * g_.window_area();
     for (auto r = static_cast<int32_t>(rows.begin); r < rows.end; ++r) {
       const int32_t first = g_.h.first_covering(r);
@@ -338,15 +304,9 @@ struct VectorRead {
 template <class scalar_t, Meet kMeet>
 struct VectorWrite {
   using bits_t = typename IntOfSize<sizeof(scalar_t)>::type;
-  struct Windows {
-    Rows<const bits_t> values;
-    Rows<const uint8_t> offsets;
-    Rows<const uint8_t> frames;
-    int32_t frame;
-  };
   static bool pays(const PoolGeometry&) { return false; }
   explicit VectorWrite(const PoolGeometry&) {}
-  void operator()(const Windows&, Rows<bits_t>, const Range&) const {}
+  void operator()(const PlaneOfWindows<bits_t>&, Rows<bits_t>, const Range&) const {}
 };
 
 #endif
