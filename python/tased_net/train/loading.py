@@ -129,7 +129,7 @@ def _told_of_ends(iterator: Iterator[Batch], workers: Sequence[BaseProcess]) -> 
             batch = next(iterator, None)
         except (OSError, EOFError) as error:
             for worker in workers:
-                worker.join(1)  # seconds
+                worker.join(1 / len(workers))  # a second in all
             if ended := [str(worker.pid) for worker in workers if not worker.is_alive()]:
                 raise RuntimeError(f"DataLoader worker (pid(s) {', '.join(ended)}) exited unexpectedly") from error
             raise
