@@ -55,8 +55,10 @@ struct Vector;
     }                                                                                                               \
     TASED_VECTOR_FUNCTION(__m512i, add(__m512i a, __m512i b)) { return _mm512_add_epi##bits(a, b); }                \
     TASED_VECTOR_FUNCTION(__m512i, subtract(__m512i a, __m512i b)) { return _mm512_sub_epi##bits(a, b); }           \
-    TASED_VECTOR_FUNCTION(mask_t, equal(mask_t mask, __m512i a, __m512i b)) {                                       \
-      return _mm512_mask_cmpeq_epi##bits##_mask(mask, a, b);                                                        \
+    TASED_VECTOR_FUNCTION(mask_t, equal_bytes(mask_t mask, const uint8_t* from, uint8_t x)) {                       \
+      const auto wanted = bytes_of##_set1_epi8(static_cast<char>(x));                                               \
+      return static_cast<mask_t>(                                                                                   \
+          bytes_of##_mask_cmpeq_epi8_mask(mask, bytes_of##_maskz_loadu_epi8(mask, from), wanted));                  \
     }                                                                                                               \
     TASED_VECTOR_FUNCTION(mask_t, equal_bytes(const uint8_t* from, int64_t x)) {                                    \
       return static_cast<mask_t>(                                                                                   \
@@ -77,7 +79,8 @@ TASED_VECTOR(8, 8, 64, _mm);
 #undef TASED_VECTOR
 #undef TASED_VECTOR_FUNCTION
 
-// Half types as floats and back, as c10 converts them. (GCC 12 takes the intrinsics without a mask for uninitialised.)
+// Half types as floats and back, as c10 converts them; `rounded` floats are no NaN. (GCC 12 takes the intrinsics
+// without a mask for uninitialised.)
 template <class scalar_t>
 struct VectorFloats;
 
@@ -89,8 +92,10 @@ struct VectorFloats<Half> {
     const __m512i upper = _mm512_maskz_srli_epi32(kAll, _mm512_castps_si512(x), 16);
     const __m512i sign = _mm512_and_si512(upper, _mm512_set1_epi32(0x8000));
     const __m256i nans = _mm512_maskz_cvtepi32_epi16(kAll, _mm512_or_si512(sign, _mm512_set1_epi32(0x7e00)));
-    const __m256i numbers = _mm512_maskz_cvtps_ph(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    return _mm256_mask_mov_epi16(numbers, nan, nans);
+    return _mm256_mask_mov_epi16(rounded(x), nan, nans);
+  }
+  TASED_AVX512 static TASED_INLINE __m256i rounded(__m512 x) {
+    return _mm512_maskz_cvtps_ph(kAll, x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
   }
 
  private:
@@ -104,11 +109,13 @@ struct VectorFloats<BFloat16> {
   }
   TASED_AVX512 static TASED_INLINE __m256i halves(__m512 x) {
     const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    return _mm256_mask_mov_epi16(rounded(x), nan, _mm256_set1_epi16(0x7fc0));
+  }
+  TASED_AVX512 static TASED_INLINE __m256i rounded(__m512 x) {
     const __m512i bits = _mm512_castps_si512(x);
     const __m512i odd = _mm512_and_si512(_mm512_maskz_srli_epi32(kAll, bits, 16), _mm512_set1_epi32(1));
-    const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
-    const __m256i numbers = _mm512_maskz_cvtepi32_epi16(kAll, _mm512_maskz_srli_epi32(kAll, rounded, 16));
-    return _mm256_mask_mov_epi16(numbers, nan, _mm256_set1_epi16(0x7fc0));
+    const __m512i upper = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    return _mm512_maskz_cvtepi32_epi16(kAll, _mm512_maskz_srli_epi32(kAll, upper, 16));
   }
 
  private:

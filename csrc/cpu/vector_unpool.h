@@ -58,30 +58,37 @@ class VectorRead {
     const __m512i starts = _mm512_load_si512(starts_);
     const __m512i kernel = V::all(g_.w.kernel);
     const __m512i one = V::all(1);
-    for (int64_t k = 0; k < i.size(); ++k) {
-      const auto window = static_cast<int32_t>(i.begin + k);
-      const int64_t begin = g_.h.begin(window);
-      const int64_t end = g_.h.end(window);
-      const int64_t first_offset = (begin - g_.h.start(window)) * g_.w.kernel;
-      prefetch(map + ahead + window * g_.h.stride * g_.w.size,
-               g_.h.stride * g_.w.size * static_cast<int64_t>(sizeof(bits_t)));
-      for (const Block& block : blocks_) {
-        __m512i column = V::subtract(V::load_bytes(block.windows, offsets.at(k, block.first)), V::all(first_offset));
+    const Axis h = g_.h;
+    const int64_t pitch = g_.w.size;
+    const int64_t stride_bytes = h.stride * pitch * static_cast<int64_t>(sizeof(bits_t));
+    const bits_t* next = map + i.begin * h.stride * pitch + ahead;
+    const Block* const blocks_end = blocks_.data() + blocks_.size();
+    for (auto window = static_cast<int32_t>(i.begin); window < i.end; ++window) {
+      const int32_t begin = h.begin(window);
+      const int32_t end = h.end(window);
+      const __m512i first_offset = V::all(int64_t{begin - h.start(window)} * g_.w.kernel);
+      prefetch(next, stride_bytes);
+      for (const Block* block = blocks_.data(); block != blocks_end; ++block) {
+        __m512i column = V::subtract(V::load_bytes(block->windows, offsets.data + block->first), first_offset);
         __m512i value = _mm512_setzero_si512();
-        const bits_t* row = map + begin * g_.w.size + block.column;
-        for (int64_t r = begin; r < end; ++r) {
-          const __m512i low = V::load(block.low, row);
-          const __m512i high = V::load(block.high, row + kLanes);
+        const bits_t* row = map + begin * pitch + block->column;
+        for (int32_t r = begin; r < end; ++r) {
+          const __m512i low = V::load(block->low, row);
+          const __m512i high = V::load(block->high, row + kLanes);
           value = V::select(V::below(column, kernel), V::permute(low, V::add(starts, column), high), value);
           column = V::subtract(column, kernel);
-          row += g_.w.size;
+          row += pitch;
         }
         if (lost.data) {
-          const __m512i loses = V::load_bytes(block.windows, lost.at(k, block.first));
+          const __m512i loses = V::load_bytes(block->windows, lost.data + block->first);
           value = _mm512_and_si512(value, V::subtract(loses, one));
         }
-        V::store(values.at(k, block.first), block.windows, value);
+        V::store(values.data + block->first, block->windows, value);
       }
+      next += h.stride * pitch;
+      offsets.data += offsets.pitch;
+      values.data += values.pitch;
+      if (lost.data) lost.data += lost.pitch;
     }
   }
 
@@ -119,12 +126,18 @@ struct VectorMeetOfHalf {
             Floats::of(_mm512_maskz_extracti64x4_epi64(kAll, bits, 1))};
   }
   TASED_AVX512 static TASED_INLINE __m512i bits(const values_t& x) {
-    const __m512i low = _mm512_maskz_inserti64x4(kAll, _mm512_setzero_si512(), Floats::halves(x.low), 0);
-    return _mm512_maskz_inserti64x4(kAll, low, Floats::halves(x.high), 1);
+    const bool nan = _mm512_cmp_ps_mask(x.low, x.high, _CMP_UNORD_Q) != 0;
+    if (__builtin_expect(nan, false)) return joined(Floats::halves(x.low), Floats::halves(x.high));
+    return joined(Floats::rounded(x.low), Floats::rounded(x.high));
   }
   TASED_AVX512 static TASED_INLINE values_t meet(__mmask32 mine, const values_t& x, const values_t& result) {
     return {_mm512_mask_add_ps(result.low, static_cast<__mmask16>(mine), result.low, x.low),
-            _mm512_mask_add_ps(result.high, static_cast<__mmask16>(mine >> 16), result.high, x.high)};
+            _mm512_mask_add_ps(result.high, static_cast<__mmask16>(_kshiftri_mask32(mine, 16)), result.high, x.high)};
+  }
+
+ private:
+  TASED_AVX512 static TASED_INLINE __m512i joined(__m256i low, __m256i high) {
+    return _mm512_maskz_inserti64x4(kAll, _mm512_maskz_inserti64x4(kAll, _mm512_setzero_si512(), low, 0), high, 1);
   }
 };
 template <>
@@ -157,13 +170,13 @@ class VectorWrite {
       by_turns_[0][k] = static_cast<bits_t>(k / 2 + k % 2 * kLanes);
       by_turns_[1][k] = static_cast<bits_t>(by_turns_[0][k] + kLanes / 2);
     }
-    for (int64_t row = 0; row < g.h.kernel; ++row) {
-      RowOffsets offsets;
+    for (int64_t row = 0; row < g.t.kernel * g.h.kernel; ++row) {
+      RowOffsets offsets{};
       for (int64_t shift = 0; shift < kMostShifts; ++shift) {
         for (int64_t phase = 0; phase < kMostStride; ++phase) {
           const int64_t column = phase + w.padding - w.stride * (first_shift(w) + shift);
-          const bool covered = 0 <= column && column < w.kernel;
-          offsets.at[shift][phase] = static_cast<bits_t>(covered ? row * w.kernel + column : kNowhere);
+          covers_[shift][phase] = 0 <= column && column < w.kernel;
+          offsets.at[shift][phase] = static_cast<uint8_t>(row * w.kernel + column);
         }
       }
       offsets_.push_back(offsets);
@@ -192,23 +205,20 @@ class VectorWrite {
   }
 
  private:
-  static constexpr int64_t kNowhere = 1 << 10;  // no window's offset
-
   struct Block {
     int64_t column;
     int64_t window;               // the first that may cover it
     mask_t columns[kMostStride];  // that are there
     mask_t windows[kMostShifts];
   };
-  struct RowOffsets {  // of a window, by which it points to the columns
-    bits_t at[kMostShifts][kMostStride];
+  struct RowOffsets {  // by which a window points to the columns of one of its rows
+    uint8_t at[kMostShifts][kMostStride];
   };
   struct Source {  // from a row of windows on
     const bits_t* values;
     const uint8_t* offsets;
     const uint8_t* frames;
     int32_t frame;
-    int64_t first_offset;
   };
 
   // Column stride * q + phase lies in the windows q + shift.
@@ -220,13 +230,13 @@ class VectorWrite {
 
   template <int kStride, int kShifts>
   TASED_AVX512 void write(const PlaneOfWindows<bits_t>& windows, Rows<bits_t> map, const Range& rows) const {
-    const int64_t first_offset = windows.frames.data ? 0 : int64_t{windows.frame} * g_.window_area();
+    // Offsets count the frames as well, or those are told apart from them.
+    const RowOffsets* frame = offsets_.data() + (windows.frames.data ? 0 : windows.frame * g_.h.kernel);
     for (auto r = static_cast<int32_t>(rows.begin); r < rows.end; ++r) {
       const int32_t first = g_.h.first_covering(r);
       const int32_t last = g_.h.last_covering(r);
-      const RowOffsets* wanted = offsets_.data() + (r - g_.h.start(first));
-      const Source source{windows.values[first], windows.offsets[first], windows.frames[first], windows.frame,
-                          first_offset};
+      const RowOffsets* wanted = frame + (r - g_.h.start(first));
+      const Source source{windows.values[first], windows.offsets[first], windows.frames[first], windows.frame};
       bits_t* row = map[r];
       if (first == last) {
         write_row<kStride, kShifts, 1>(source, 1, wanted, row);
@@ -247,8 +257,7 @@ class VectorWrite {
     const int64_t stride = g_.h.stride;
     const __m512i low = _mm512_load_si512(by_turns_[0]);
     const __m512i high = _mm512_load_si512(by_turns_[1]);
-    const __m512i first_offset = V::all(source.first_offset);
-    const __m512i frame = V::all(source.frame);
+    const auto frame = static_cast<uint8_t>(source.frame);
     const Block* const end = blocks_.data() + blocks_.size();
     for (const Block* block = blocks_.data(); block != end; ++block) {
       typename M::values_t result[kStride];
@@ -260,14 +269,14 @@ class VectorWrite {
           const int64_t window = i * pitch + block->window + shift;
           mask_t there = block->windows[shift];
           const typename M::values_t value = M::of(V::load(there, source.values + window));
-          __m512i offset = V::load_bytes(there, source.offsets + window);
-          if constexpr (kMeet == Meet::kSum) {  // windows may have several frames
-            offset = V::subtract(offset, first_offset);
-            if (source.frames) there = V::equal(there, V::load_bytes(there, source.frames + window), frame);
+          if constexpr (kMeet == Meet::kSum) {
+            if (source.frames) there = V::equal_bytes(there, source.frames + window, frame);
           }
 #pragma GCC unroll 2
           for (int phase = 0; phase < kStride; ++phase) {
-            const mask_t mine = V::equal(there, offset, V::all(wanted[-i * stride].at[shift][phase]));
+            if (!covers_[shift][phase]) continue;
+            const uint8_t offset = wanted[-i * stride].at[shift][phase];
+            const mask_t mine = V::equal_bytes(there, source.offsets + window, offset);
             result[phase] = M::meet(mine, value, result[phase]);
           }
         }
@@ -287,6 +296,7 @@ class VectorWrite {
   const PoolGeometry g_;
   const int64_t shifts_;
   alignas(64) bits_t by_turns_[kMostStride][kLanes];  // columns of two phases
+  bool covers_[kMostShifts][kMostStride];             // whether windows see columns so far from their first
   std::vector<RowOffsets> offsets_;                   // by row of the window
   std::vector<Block> blocks_;
 };
