@@ -25,7 +25,7 @@ from tests.cases import threads as cpu_threads
 
 from . import chart, machine, memory, plan, report, targets, works
 from .results import Outcome
-from .timing import Clock, CpuClock, CudaClock, Elsewhere, measure
+from .timing import Clock, ColdCpuClock, CpuClock, CudaClock, Elsewhere, measure
 from .works import DTYPES, LAYOUTS, Row
 
 BUSY = 0.1  # the share of the cores from which other processes spoil a run
@@ -118,7 +118,8 @@ def _chosen(options: argparse.Namespace) -> tuple[list[Row], list[Row]]:
 
 def _outcomes(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[Outcome]:
     """Measures row by row, and prints each as it is done."""
-    clock: Clock = CpuClock() if options.device == "cpu" else CudaClock()
+    cached = CpuClock()
+    cold: Clock = ColdCpuClock() if options.device == "cpu" else CudaClock()
     bar = tqdm(rows, unit="row", disable=None, leave=False)
     for row in bar:
         bar.set_description(str(row))
@@ -127,7 +128,8 @@ def _outcomes(rows: Sequence[Row], options: argparse.Namespace) -> Iterator[Outc
             memory.give_back()
         with cpu_threads(row.threads) if options.device == "cpu" else nullcontext():
             # On an empty map only the host works.
-            outcome = _outcome(row, CpuClock() if row.kind == "call" else clock, options)
+            on_host = options.device == "cpu" or row.kind == "call"
+            outcome = _outcome(row, cached if on_host and row.cached else cold, options)
         bar.write(report.outcome_line(outcome), file=sys.stdout)
         sys.stdout.flush()
         yield outcome

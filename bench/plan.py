@@ -49,7 +49,7 @@ def modes(operation: str) -> tuple[str, ...]:
 
 
 def _batch(site: Site, batch: int) -> Site:
-    return site if batch == 1 else Site(f"{site.name}x{batch}", (batch, *site.shape[1:]), site.pooling)
+    return site if batch == 1 else replace(site, name=f"{site.name}x{batch}", shape=(batch, *site.shape[1:]))
 
 
 def _is_compiled(row: Row, device: str) -> bool:

@@ -78,7 +78,10 @@ def _slashed(values: dict[str, float] | dict[str, int], unit: float = 1) -> str:
 
 
 def targets_table(judgements: Sequence[Judgement]) -> str:
-    """A line a bound: whether all of its rows keep it and the worst of them, and a line for every row that does not."""
+    """A line a bound: whether all of its rows keep it and the worst of them, and a line for every row that does not.
+
+    Of those that moving the bytes alone would not keep either, it tells how far that would come.
+    """
     bounds: dict[tuple[Target, str], list[Judgement]] = {}
     for judgement in judgements:
         bounds.setdefault((judgement.target, judgement.name), []).append(judgement)
@@ -89,12 +92,14 @@ def targets_table(judgements: Sequence[Judgement]) -> str:
         counts = f"{len(group) - len(missed)}/{len(group)}"
         about = f"{target.about}: {worst.words}"
         lines.append(f"{'MISSED' if missed else 'reached':7} {counts:>7}  {about:88} worst {worst.measured:.3g}")
-        lines += [f"{'':18}{judgement.measured:.3g}  {judgement.row}" for judgement in missed]
+        for one in missed:
+            floor = f" (the floor itself: {one.at_floor:.3g})" if one.beyond_floor else ""
+            lines.append(f"{'':18}{one.measured:.3g}  {one.row}{floor}")
     return "\n".join(lines)
 
 
 def summary(judgements: Sequence[Judgement], unmeasured: int) -> str:
-    """How many bounds are reached, in all and by dtype."""
+    """How many bounds are reached, in all and by dtype, and how many of the others are beyond the floor."""
 
     def count(chosen: Sequence[Judgement]) -> str:
         return f"{sum(judgement.reached for judgement in chosen)} of {len(chosen)}"
@@ -102,4 +107,6 @@ def summary(judgements: Sequence[Judgement], unmeasured: int) -> str:
     dtypes = dict.fromkeys(judgement.row.dtype for judgement in judgements)
     parts = ", ".join(f"{dtype} {count([one for one in judgements if one.row.dtype == dtype])}" for dtype in dtypes)
     detail = f" ({parts})" if len(dtypes) > 1 else ""
-    return f"{count(judgements)} bounds reached{detail}; {unmeasured} not measured in this run"
+    beyond = sum(judgement.beyond_floor for judgement in judgements)
+    others = f"; beyond the floor: {beyond}" if beyond else ""
+    return f"{count(judgements)} bounds reached{detail}{others}; {unmeasured} not measured in this run"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .timing import Samples, Spread, ratio, total
+from .timing import Samples, Spread, ratio
 from .works import Row
 
 SUBJECTS: tuple[str, ...] = ("ours", "eager", "compiled")
@@ -18,7 +18,7 @@ class Outcome:
     Attributes
     ----------
     times : dict of str to Spread
-        Seconds of ours, eager, compiled, the floor, and the pieces of the floor.
+        Seconds of ours, eager, compiled and the floor.
     ratios : dict of str to Spread
         ``eager``, ``compiled``, ``better`` (of the two): their time over ours. ``floor``: our time over the floor's.
     rounds : int
@@ -35,17 +35,13 @@ class Outcome:
 
     @classmethod
     def of(cls, row: Row, samples: Samples, elsewhere: float = 0.0) -> Outcome:
-        samples = dict(samples)
-        pieces = [turns for name, turns in samples.items() if name not in SUBJECTS]
-        if pieces:
-            samples["floor"] = total(pieces)
         times = {name: Spread.of(turns) for name, turns in samples.items()}
         ours = samples["ours"]
         peers = [name for name in SUBJECTS[1:] if name in samples]
         ratios = {name: ratio(samples[name], ours) for name in peers}
         # Better by its median: the lesser of two noisy turns would be less than either peer.
         ratios["better"] = ratios[min(peers, key=lambda name: times[name].median)]
-        if pieces:
+        if "floor" in samples:
             ratios["floor"] = ratio(ours, samples["floor"])
         return cls(row, times, ratios, len(ours), elsewhere)
 

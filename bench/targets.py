@@ -130,22 +130,37 @@ CUDA = (
 
 @dataclass(frozen=True)
 class Judgement:
-    """One bound of one target on one row."""
+    """One bound of one target on one row. `at_floor`: how many times as fast as the peer the floor itself is."""
 
     target: Target
     name: str
     row: Row
     measured: float
     reached: bool
+    at_floor: float | None = None
+
+    @property
+    def bound(self) -> float:
+        return self.target.bounds[self.name][0]
 
     @property
     def words(self) -> str:
         return self.target.bounds[self.name][1]
 
+    @property
+    def beyond_floor(self) -> bool:
+        """Whether it is missed, and would be by moving the bytes alone."""
+        return not self.reached and self.at_floor is not None and self.at_floor < self.bound
+
     def to_json(self) -> dict[str, Any]:
-        bound = self.target.bounds[self.name][0]
-        row = row_to_json(self.row)
-        return {**row, "target": self.words, "bound": bound, "measured": self.measured, "reached": self.reached}
+        return {
+            **row_to_json(self.row),
+            "target": self.words,
+            "bound": self.bound,
+            "measured": self.measured,
+            "reached": self.reached,
+            "at_floor": self.at_floor,
+        }
 
 
 def judge(targets: Sequence[Target], outcomes: Sequence[Outcome], memories: Sequence[Memory] = ()) -> list[Judgement]:
@@ -174,7 +189,8 @@ def _judge_times(target: Target, outcome: Outcome, call: float) -> Iterator[Judg
             if name == "better" and "compiled" not in outcome.ratios:
                 continue
             measured = outcome.ratios[name].median
-            yield Judgement(target, name, row, measured, measured >= (1 / NOISE if bound == 1 else bound))
+            at_floor = measured * outcome.ratios["floor"].median if "floor" in outcome.ratios else None
+            yield Judgement(target, name, row, measured, measured >= (1 / NOISE if bound == 1 else bound), at_floor)
         elif name == "beyond_call":
             measured = max(0.0, outcome.times["ours"].median - call) / outcome.times["eager"].median
             yield Judgement(target, name, row, measured, measured <= bound)

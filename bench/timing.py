@@ -2,6 +2,7 @@
 
 Machines are shared and change their pace by the second, so only what was taken at one time is compared: in every round
 each call has one turn, in an order drawn anew, and a ratio is the median over the rounds of the quotient of two turns.
+What is compared meets the caches in the same state, too: all make equally many calls a turn, or each finds them cold.
 """
 
 from __future__ import annotations
@@ -22,15 +23,21 @@ import torch
 
 Call = Callable[[], object]
 
-MIN_TURN = 1e-3  # seconds: a shorter call is repeated within its turn, so that reading the clock costs nothing
+CACHES = 256 * 2**20  # bytes: more than the caches hold
 
 
 class Clock(Protocol):
+    turn: float  # seconds that the shortest turn lasts: shorter calls are repeated within it, with all others
+
     def time(self, call: Call, repeats: int) -> float:
         """Seconds that one of `repeats` calls in a row takes."""
 
 
 class CpuClock:
+    """Calls in a row, each of which finds in the caches what the one before it left there."""
+
+    turn = 1e-3  # reading the clock costs nothing beside it
+
     def time(self, call: Call, repeats: int) -> float:
         start = time.perf_counter()
         for _ in itertools.repeat(None, repeats):
@@ -38,11 +45,31 @@ class CpuClock:
         return (time.perf_counter() - start) / repeats
 
 
+class ColdCpuClock:
+    """Each call by itself, after the caches were filled with something else, as by a layer that lies between."""
+
+    turn = 0.0
+
+    def __init__(self) -> None:
+        self._fill = torch.ones(CACHES // 4).sum
+
+    def time(self, call: Call, repeats: int) -> float:
+        seconds = 0.0
+        for _ in range(repeats):
+            self._fill()
+            start = time.perf_counter()
+            call()
+            seconds += time.perf_counter() - start
+        return seconds / repeats
+
+
 class CudaClock:
     """Events around each call, after the L2 cache was overwritten; that also hides how long a launch takes on the host."""
 
+    turn = 1e-3
+
     def __init__(self) -> None:
-        self._flush = torch.empty(256 * 2**20, dtype=torch.uint8, device="cuda")
+        self._flush = torch.empty(CACHES, dtype=torch.uint8, device="cuda")
 
     def time(self, call: Call, repeats: int) -> float:
         pairs = []
@@ -95,10 +122,11 @@ def measure(calls: Mapping[str, Call], clock: Clock, seconds: float, rounds: tup
     rounds : (int, int)
         The least and the most of them, whatever the time.
     """
-    repeats = {}
-    for name, call in calls.items():
-        call()  # compiles, fills caches, maps memory
-        repeats[name] = max(1, math.ceil(MIN_TURN / max(clock.time(call, 1), 1e-7)))
+    shortest = math.inf
+    for call in calls.values():
+        call()  # compiles, maps memory
+        shortest = min(shortest, max(clock.time(call, 1), 1e-7))
+    repeats = max(1, math.ceil(clock.turn / shortest))
     order = list(calls)
     shuffle = random.Random(0).shuffle
     samples: Samples = {name: [] for name in calls}
@@ -112,8 +140,8 @@ def measure(calls: Mapping[str, Call], clock: Clock, seconds: float, rounds: tup
                 break
             shuffle(order)
             for name in order:
-                samples[name].append(clock.time(calls[name], repeats[name]))
-                used += samples[name][-1] * repeats[name]
+                samples[name].append(clock.time(calls[name], repeats))
+                used += samples[name][-1] * repeats
     finally:
         gc.enable()
     return samples
@@ -122,11 +150,6 @@ def measure(calls: Mapping[str, Call], clock: Clock, seconds: float, rounds: tup
 def ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Spread:
     """The quotients of turns of one round: a change of pace between rounds cancels in each of them."""
     return Spread.of([a / b for a, b in zip(numerator, denominator, strict=True)])
-
-
-def total(parts: Sequence[Sequence[float]]) -> list[float]:
-    """Round by round, the sum of several calls."""
-    return [sum(turns) for turns in zip(*parts, strict=True)]
 
 
 class Elsewhere:

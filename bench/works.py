@@ -1,7 +1,7 @@
 """What is measured: the operations, the stock layers that compute the same, the maps, and the bytes that must move.
 
-A `Row` names one measurement. `calls` makes what takes turns in it, all on the same inputs: ours, eager, compiled, and the
-pieces of the floor.
+A `Row` names one measurement. `subjects` and `floor` make what takes turns in it, all on the same inputs: ours, eager,
+compiled, and the floor.
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ from .timing import Call
 
 @dataclass(frozen=True)
 class Site:
-    """A map (N, C, T, H, W) and the windows over it."""
+    """A map (N, C, T, H, W) and the windows over it; `cached` if it is to be found in a CPU's caches."""
 
     name: str
     shape: tuple[int, int, int, int, int]
     pooling: Pooling
+    cached: bool = False
 
     @property
     def plane(self) -> tuple[int, int]:
@@ -48,12 +49,12 @@ _HALF = Pooling((1, 3, 3), (1, 2, 2), (0, 1, 1))
 AUX_SITES = (
     Site("i2", (1, 192, 16, 56, 96), _AUX),
     Site("i1", (1, 480, 16, 28, 48), _AUX),
-    Site("i0", (1, 832, 8, 14, 24), Pooling((2, 2, 2), (2, 2, 2))),
+    Site("i0", (1, 832, 8, 14, 24), Pooling((2, 2, 2), (2, 2, 2)), cached=True),
 )
 # … and the encoder's ordinary poolings: an Inception block's at two depths, and one between blocks.
 POOL_SITES = (
     Site("192x16x28x48", (1, 192, 16, 28, 48), _SAME),
-    Site("480x8x14x24", (1, 480, 8, 14, 24), _SAME),
+    Site("480x8x14x24", (1, 480, 8, 14, 24), _SAME, cached=True),
     Site("192x16x56x96", (1, 192, 16, 56, 96), _HALF),
 )
 # What else people have. A huge map has more elements than 32 bits can count; on an empty one only the call costs anything.
@@ -184,6 +185,11 @@ class Row:
     def work(self) -> str:
         return self.operation if self.mode == "inference" else f"{self.operation} {self.mode}"
 
+    @property
+    def cached(self) -> bool:
+        """Whether a CPU is timed with what the calls before left in its caches, rather than with cold ones."""
+        return self.kind != "site" or self.site.cached
+
     def __str__(self) -> str:
         return f"{self.work} {self.site.name} {self.layout} {self.dtype} {self.threads}t"
 
@@ -292,9 +298,20 @@ def _first(result: Any) -> Tensor:
 
 
 def floor(row: Row, device: str) -> dict[str, Call]:
-    """The reads and writes that no implementation can do without, by name; a row's floor is the sum of their times.
+    """A call named floor: one after the other, the `pieces`. Where nothing is known of them, there is none."""
+    calls = tuple(pieces(row, device).values())
 
-    Nothing is known of a floor for views, which must be made dense first, and for empty maps.
+    def floor() -> None:
+        for call in calls:
+            call()
+
+    return {"floor": floor} if calls else {}
+
+
+def pieces(row: Row, device: str) -> dict[str, Call]:
+    """The reads and writes that no implementation can do without, by name.
+
+    Nothing is known of them for views, which must be made dense first, and for empty maps.
     """
     if row.kind in ("view", "call"):
         return {}
@@ -303,10 +320,10 @@ def floor(row: Row, device: str) -> dict[str, Call]:
         return {"copy": _copy(sum(x.nbytes for x in (*reads.values(), write)) // 2, device)}
     if len(reads) == 1 and all(x.nbytes == write.nbytes for x in reads.values()):
         return {f"copy {name}": _write(write) for name in reads}
-    pieces = {f"read {name}": _read(x) for name, x in reads.items()}
+    calls = {f"read {name}": _read(x) for name, x in reads.items()}
     if OPERATIONS[row.operation].writes:
-        pieces["write result"] = _write(write)
-    return pieces
+        calls["write result"] = _write(write)
+    return calls
 
 
 def moved(row: Row, device: str) -> tuple[dict[str, Tensor], Tensor]:

@@ -80,8 +80,8 @@ def outcome(site: str, **seconds: float) -> Outcome:
 def operations() -> dict[str, Any]:
     """As bench.ops writes it: i2 at 90 % of a copy's bandwidth, i1 at half of it."""
     outcomes = [
-        outcome("i2", ours=1.0, eager=21.0, compiled=4.0, copy=0.9),
-        outcome("i1", ours=2.0, eager=3.0, copy=1.0),
+        outcome("i2", ours=1.0, eager=21.0, compiled=4.0, floor=0.9),
+        outcome("i1", ours=2.0, eager=3.0, floor=1.0),
     ]
     judgements = targets.judge(targets.CUDA, outcomes)
     made = {"rows": [one.to_json() for one in outcomes], "targets": [one.to_json() for one in judgements]}

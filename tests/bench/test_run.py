@@ -72,6 +72,17 @@ def test_the_targets_name_what_is_missed() -> None:
     assert report.summary(judgements, 3) == "1 of 2 bounds reached; 3 not measured in this run"
 
 
+def test_the_targets_tell_how_far_the_floor_would_come_where_that_is_not_far_enough() -> None:
+    row = Row("site", "max_unpool", "backward", AUX_SITES[0], "contiguous")
+    target = Target("every backward, contiguous", ("max_unpool",), ("i2",), modes=("backward",), eager=3)
+    judgements = [Judgement(target, "eager", row, 1.5, False, at_floor) for at_floor in (1.8, 3.2)]
+    _, near, far = report.targets_table(judgements).splitlines()
+    assert near.endswith("1.5  max_unpool backward i2 contiguous float32 2t (the floor itself: 1.8)")
+    assert far.endswith("1.5  max_unpool backward i2 contiguous float32 2t")
+    summary = "0 of 2 bounds reached; beyond the floor: 1; 0 not measured in this run"
+    assert report.summary(judgements, 0) == summary
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(2.0, "2 s"), (0.0123, "12.3 ms"), (3.854e-6, "3.85 us"), (8.12e-7, "812 ns")]
 )

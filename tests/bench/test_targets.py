@@ -15,7 +15,7 @@ EMPTY = Row("call", "aux_pool", "inference", other_site("empty", "aux_pool"), "c
 
 
 def outcome(row: Row, **seconds: float) -> Outcome:
-    return Outcome.of(row, {name.replace("floor", "read z"): [value] * 3 for name, value in seconds.items()})
+    return Outcome.of(row, {name: [value] * 3 for name, value in seconds.items()})
 
 
 def judged(target: Target, *outcomes: Outcome) -> dict[str, bool]:
@@ -65,6 +65,18 @@ def test_the_cost_of_a_call_is_compared_with_a_stock_operation() -> None:
     target = Target("", ("aux_pool",), ("empty",), threads=None, calls=1.5)
     assert judged(target, outcome(EMPTY, ours=3.0, eager=2.0)) == {"calls": True}
     assert judged(target, outcome(EMPTY, ours=3.1, eager=2.0)) == {"calls": False}
+
+
+def test_a_bound_that_is_missed_is_beyond_the_floor_where_moving_the_bytes_alone_would_miss_it() -> None:
+    target = Target("", ("aux_pool",), ("i2",), floor=1.5, eager=3)
+
+    def beyond(**seconds: float) -> dict[str, bool]:
+        return {one.name: one.beyond_floor for one in judge([target], [outcome(I2, **seconds)])}
+
+    assert beyond(ours=2.0, eager=2.9, floor=1.0) == {"floor": False, "eager": True}
+    assert beyond(ours=2.0, eager=3.1, floor=1.0) == {"floor": False, "eager": False}
+    assert beyond(ours=0.5, eager=2.9, floor=1.0) == {"floor": False, "eager": False}  # reached
+    assert judge([target], [outcome(I2, ours=2.0, eager=2.5)])[0].at_floor is None
 
 
 def test_saved_bytes_are_judged() -> None:

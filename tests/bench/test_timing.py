@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 
 import pytest
 
 from bench.results import Outcome
-from bench.timing import Elsewhere, Spread, measure, ratio, total
+from bench.timing import ColdCpuClock, Elsewhere, Spread, measure, ratio
 from bench.works import AUX_SITES, Row
 
 ROW = Row("site", "aux_pool", "inference", AUX_SITES[0], "contiguous")
@@ -16,6 +17,8 @@ ROW = Row("site", "aux_pool", "inference", AUX_SITES[0], "contiguous")
 
 class FakeClock:
     """Takes what a call returns for the seconds that it took."""
+
+    turn = 1e-3
 
     def __init__(self) -> None:
         self.turns: list[tuple[float, int]] = []
@@ -47,10 +50,26 @@ def test_every_call_has_one_turn_in_every_round_and_the_order_changes() -> None:
     assert len(set(rounds)) > 1
 
 
-def test_a_turn_lasts_a_millisecond_at_least() -> None:
+def test_the_shortest_turn_is_as_long_as_the_clock_asks_and_all_make_as_many_calls() -> None:
     clock = FakeClock()
     measure({"tiny": lambda: 2.0**-18, "large": lambda: 0.2}, clock, seconds=0.0, rounds=(1, 1))
-    assert set(clock.turns[2:]) == {(2.0**-18, 263), (0.2, 1)}
+    assert set(clock.turns[2:]) == {(2.0**-18, 263), (0.2, 263)}
+
+
+def test_a_cold_clock_fills_the_caches_before_every_call_and_times_the_call_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, now, order = ColdCpuClock(), 0.0, list[str]()
+
+    def step(name: str, seconds: float) -> None:
+        nonlocal now
+        order.append(name)
+        now += seconds
+
+    monkeypatch.setattr(clock, "_fill", partial(step, "fill", 4.0))
+    monkeypatch.setattr(time, "perf_counter", lambda: now)
+    assert clock.time(partial(step, "call", 0.5), 2) == 0.5
+    assert order == ["fill", "call", "fill", "call"]
 
 
 @pytest.mark.parametrize(("seconds", "rounds"), [(0.0, 5), (0.65, 7), (100.0, 20)])
@@ -64,10 +83,8 @@ def test_quartiles_are_the_spread() -> None:
     assert Spread(4.0, 3.0, 5.0).percent == 25
 
 
-def test_the_floor_is_the_sum_of_its_pieces_round_by_round() -> None:
-    assert total([[1.0, 2.0], [10.0, 20.0]]) == [11.0, 22.0]
-    outcome = Outcome.of(ROW, {"ours": [6.0, 9.0], "eager": [60.0, 90.0], "read z": [1.0, 1.0], "write y": [2.0, 2.0]})
-    assert outcome.times["floor"].median == 3.0
+def test_ratios_say_how_often_ours_goes_into_its_peers_and_the_floor_into_ours() -> None:
+    outcome = Outcome.of(ROW, {"ours": [6.0, 9.0], "eager": [60.0, 90.0], "floor": [3.0, 3.0]})
     assert outcome.ratios["floor"].median == 2.5
     assert outcome.ratios["eager"].median == 10.0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -45,12 +46,30 @@ def test_the_floor_reads_and_writes_every_byte_once(dtype: str, layout: str) -> 
         "switches": windows,
     }
     assert write.nbytes == size * windows
-    assert set(works.floor(row, "cpu")) == {"read gradient", "read switches", "write result"}
+    assert set(works.pieces(row, "cpu")) == {"read gradient", "read switches", "write result"}
 
 
 def test_a_pooling_to_the_same_size_has_a_copy_as_its_floor() -> None:
     row = next(row for row in ROWS if row.work == "max_pool3d")
-    assert set(works.floor(row, "cpu")) == {"copy z"}
+    assert set(works.pieces(row, "cpu")) == {"copy z"}
+
+
+def test_the_floor_is_one_call_of_all_its_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    calls = {name: partial(done.append, name) for name in ("read z", "write result")}
+    monkeypatch.setattr(works, "pieces", lambda *_: calls)
+    works.floor(ROWS[0], "cpu")["floor"]()
+    assert done == ["read z", "write result"]
+
+
+def test_a_view_has_no_floor() -> None:
+    assert works.floor(next(row for row in ROWS if row.kind == "view"), "cpu") == {}
+
+
+def test_maps_of_the_network_are_measured_from_memory_unless_they_are_said_to_be_in_the_cache() -> None:
+    cached = {row.site.name for row in plan.rows() if row.kind == "site" and row.cached}
+    assert cached == {"i0", "480x8x14x24"}
+    assert all(row.cached for row in plan.rows() if row.kind in ("small", "odd", "view", "huge", "call"))
 
 
 def test_saved_bytes_are_those_that_the_graph_keeps() -> None:
