@@ -6,6 +6,7 @@ comparisons and for places where tased_ext is not wanted. Both give equal bits o
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -94,3 +95,17 @@ class StockAuxPoolUnpool(nn.Module):
 FUSED = Pools(tased_ext.MaxPool3d, tased_ext.AuxMaxPool, tased_ext.MaxUnpool, tased_ext.AuxPoolUnpool)
 STOCK = Pools(nn.MaxPool3d, StockAuxMaxPool, StockMaxUnpool, StockAuxPoolUnpool)
 BACKENDS = {"fused": FUSED, "torch": STOCK}
+
+WITHOUT_KERNELS = (
+    "tased_ext was built without its CUDA kernels: the GPU runs PyTorch's own layers instead, which are slower; install tased-net "
+    "where a CUDA toolkit is found (USE_CUDA=1) to have them"
+)
+
+
+def backend_on(devices: Iterable[torch.device], tell: Callable[[str], object]) -> str:
+    """The backend that runs there: stock layers for a GPU for which tased_ext was built without kernels, and a word about it."""
+    built = not tased_ext.build_info()["libraries"]["_C_cuda"].startswith("not ")
+    if built or all(device.type != "cuda" for device in devices):
+        return "fused"
+    tell(WITHOUT_KERNELS)
+    return "torch"

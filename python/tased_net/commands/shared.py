@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from tqdm import tqdm
 
+from ..backends import backend_on
 from ..decoders import DECODERS
 from ..heads import AGGREGATIONS, UPSAMPLINGS
 from ..predictor import PRECISIONS, SIZE
@@ -97,6 +98,7 @@ def network(options: argparse.Namespace) -> tuple[TASEDNet, str]:
     """The network that the options describe, and what tells its weights from others; says a word about these."""
     weights = weights_of(options)
     wanted = variant(options, weights)
+    wanted["backend"] = backend_on(devices(options), lambda sentence: say(f"warning: {sentence}"))
     torch.manual_seed(options.seed)
     net = TASEDNet(**wanted)
     untrained = f"untrained, with random weights (seed {options.seed}): its maps say nothing about where people look"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
+from ..backends import backend_on
 from ..data import Clips
 from ..errors import is_out_of_memory
 from ..losses import Loss
@@ -196,7 +197,7 @@ class Trainer:
             self.device = local_device(device, processes)
         except ValueError as error:
             raise RecipeError(f"--device {error}") from error
-        self.net = _network(recipe, state, tell)
+        self.net = _network(recipe, state, self.device, tell)
         self.net.origin = Origin(recipe.height_width)
         self.recipe = dataclasses.replace(recipe, **architecture(self.net.options))
         _refuse_what_cannot_be(self.recipe, self.device, processes)
@@ -507,14 +508,14 @@ def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Proc
         )
 
 
-def _network(recipe: Recipe, state: State | None, tell: Tell) -> TASEDNet:
+def _network(recipe: Recipe, state: State | None, device: torch.device, tell: Tell) -> TASEDNet:
     """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed."""
     weights = read_weights(recipe.weights) if recipe.weights is not None and state is None else None
     stated = (weights and weights.options) or {}
     begins_at_random = recipe.weights is None and recipe.encoder_weights == "none"
     torch.manual_seed(recipe.seed)
     try:
-        net = TASEDNet(**{**stated, **network_options(recipe)})
+        net = TASEDNet(**{**stated, **network_options(recipe)}, backend=backend_on([device], tell))
     except ValueError as error:
         raise RecipeError(str(error)) from error
     if state is not None:
