@@ -214,8 +214,9 @@ inline PoolGeometry pool_geometry(const Tensor& tensor, const Map& map, const ch
       map.channels_last};
 }
 
-// The geometry whose pooled grid is `grid` and whose map has `sizes` = t, h, w. Possible sizes are those that floor or
-// ceil mode pools to the grid: less than a stride away from (windows - 1) * stride - 2 * padding + kernel.
+// The geometry whose pooled grid is `grid` and whose map has `sizes` = t, h, w. Possible sizes are those of
+// nn.MaxUnpool: less than a stride away from (windows - 1) * stride - 2 * padding + kernel. They include all that floor
+// or ceil mode pools to the grid, and some where the last window lies beyond the map.
 inline PoolGeometry unpool_geometry(const Map& grid, const Windows& windows, const std::array<int64_t, 3>& sizes,
                                     const char* what) {
   const std::array<int64_t, 3> grids = {grid.t(), grid.h(), grid.w()};
@@ -267,14 +268,15 @@ inline Tensor empty_bytes(const Tensor& like) { return empty_map(like, {0}, Scal
 inline Tensor dense(const Tensor& tensor, bool channels_last) {
   const std::vector<int64_t> shape(tensor.sizes().begin(), tensor.sizes().end());
   if (!channels_last) return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
-  int64_t step = 1;
   const auto dims = static_cast<int64_t>(shape.size());
+  int64_t step = 1;
   bool is_dense = true;
-  for (int64_t i : {dims - 4, dims - 1, dims - 2, dims - 3, int64_t{0}}) {
-    if (i == 0 && dims == 4) break;
+  const auto look_at = [&](int64_t i) {
     is_dense = is_dense && (shape[i] == 1 || tensor.stride(i) == step);
     step *= shape[i];
-  }
+  };
+  for (const int64_t from_end : {4, 1, 2, 3}) look_at(dims - from_end);
+  if (dims == 5) look_at(0);
   if (is_dense) return tensor;
   Tensor copy = empty_map(tensor, shape, tensor.scalar_type(), true);
   torch::stable::copy_(copy, tensor);

@@ -14,7 +14,7 @@ using torch::headeronly::ScalarType;
 
 // Which element is a window's best. kTemporalFirst (Auxiliary pooling): the maximum over the frames of each position,
 // then the best position; ties go to the first position, then to its first frame. kVolume (3-D max-pooling): the best
-// of the window's frames, rows and columns in row-major order.
+// of the window's frames, rows and columns in row-major order; its values are always asked for.
 enum class Scan { kTemporalFirst, kVolume };
 
 struct PoolArgs {

@@ -85,7 +85,7 @@ struct Operators {
     check_windows(windows, !frames.has_value(), "torch.nn.MaxUnpool3d");
     const auto grid_shape = grid.shape(grid.t(), grid.h(), grid.w());
     check_same_shape(offsets, offsets_name, grid_shape, "that of x");
-    if (frames) check_frames(*frames, x, grid_shape);
+    if (frames) check_frames(*frames, x, "x", grid_shape);
     const PoolGeometry geometry = unpool_geometry(grid, windows, sizes, what);
     Tensor map = empty_map(x, grid.shape(sizes[0], sizes[1], sizes[2]), x.scalar_type(), grid.channels_last);
     if (geometry.map_numel() > 0) {
@@ -128,7 +128,7 @@ struct Operators {
           "winners_only takes windows of one frame without frames, but got temporal kernel ", kt, " and stride ", st);
     check_same_shape(y, "y", grid.shape(map.t(), map.h(), map.w()), "with the batch and channels of offsets");
     const auto grid_shape = grid.shape(grid.t(), grid.h(), grid.w());
-    if (frames) check_frames(*frames, y, grid_shape);
+    if (frames) check_frames(*frames, y, "y", grid_shape);
     grid.channels_last = map.channels_last;
     const PoolGeometry geometry = unpool_geometry(grid, windows, {map.t(), map.h(), map.w()}, "y");
     Tensor values = empty_map(y, grid_shape, y.scalar_type(), map.channels_last);
@@ -181,9 +181,10 @@ struct Operators {
   }
 
  private:
-  static void check_frames(const Tensor& frames, const Tensor& like, const std::vector<int64_t>& grid_shape) {
+  static void check_frames(const Tensor& frames, const Tensor& like, const char* name,
+                           const std::vector<int64_t>& grid_shape) {
     check_byte(frames, "frames");
-    check_same_device(like, "x", frames, "frames");
+    check_same_device(like, name, frames, "frames");
     check_same_shape(frames, "frames", grid_shape, "that of offsets");
   }
 

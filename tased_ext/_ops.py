@@ -253,15 +253,15 @@ def _fake_scatter(
     _check_map(x, "x")
     _check_windows(windows, frames is None, "torch.nn.MaxUnpool3d")
     _check_same_shape(offsets, offsets_name, x.shape, "that of x")
-    _check_frames(frames, x, x.shape)
+    _check_frames(frames, x, "x", x.shape)
     _check_map_size(x.shape[-3:], windows, size, what)
     return _empty(x, size, x.dtype, _channels_last(x))
 
 
-def _check_frames(frames: Tensor | None, like: Tensor, shape: tuple[int, ...]) -> None:
+def _check_frames(frames: Tensor | None, like: Tensor, name: str, shape: tuple[int, ...]) -> None:
     if frames is not None:
         _check_byte(frames, "frames")
-        _check_same_device(like, "x", frames, "frames")
+        _check_same_device(like, name, frames, "frames")
         _check_same_shape(frames, "frames", shape, "that of offsets")
 
 
@@ -297,7 +297,7 @@ def _(y: Tensor, offsets: Tensor, frames: Tensor | None, *arguments: Any) -> Ten
         lambda: f"winners_only takes windows of one frame without frames, but got temporal kernel {kt} and stride {st}",
     )
     _check_same_shape(y, "y", (*offsets.shape[:-3], *y.shape[-3:]), "with the batch and channels of offsets")
-    _check_frames(frames, y, offsets.shape)
+    _check_frames(frames, y, "y", offsets.shape)
     _check_map_size(offsets.shape[-3:], tuple(windows), y.shape[-3:], "y")
     return _empty(y, offsets.shape[-3:], y.dtype, _channels_last(y))
 

@@ -316,6 +316,8 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "unbatched": lambda x: x[0],
     "unbatched_channels_last": lambda x: x.contiguous(memory_format=torch.channels_last_3d)[0],
     "unbatched_sliced": lambda x: _embedded(x, torch.contiguous_format)[0],
+    "unbatched_sliced_channels_last": lambda x: _embedded(x, torch.channels_last_3d)[0],
+    "unbatched_expanded_channels": lambda x: x[0, :, :1, :1, :1].contiguous().expand_as(x[0]),
 }
 
 

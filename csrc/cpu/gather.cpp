@@ -1,5 +1,5 @@
-// Cpu::gather: threads share rows of windows. On contiguous maps each window looks up its place, with channels last the
-// channels of a window are lanes of which each takes the position that its tag tells.
+// Cpu::gather: threads share rows of windows. On contiguous maps windows read by vectors, or look up their places one
+// by one; with channels last the channels of a window are lanes of which each takes the position that its tag tells.
 #include <optional>
 #include <vector>
 
@@ -55,7 +55,7 @@ class ContiguousGather {
     if (!args.winners_only) return;
     lost_.reset(most_rows * pitch_ + kVector);
     if (few_rivals()) {
-      const int64_t windows = (most_rows + rows_below_ + 1) * pitch_ + kVector;
+      const int64_t windows = (most_rows + rows_below_ + 1) * pitch_ + columns_beside_ + kVector;
       offsets_.reset(windows);
       std::fill_n(offsets_.data(), windows, kNoWindow);
       const Rows<const uint8_t> offsets = first_offsets();
@@ -85,14 +85,14 @@ class ContiguousGather {
     const bits_t* map = planes_.map_rows(static_cast<const bits_t*>(args_.map), first_plane, 0).data;
     const Rows<const uint8_t> lost{args_.winners_only ? lost_.data() : nullptr, pitch_};
     const auto values = planes_.grid_rows(static_cast<bits_t*>(args_.values), plane, begin);
-    if (read_) {
+    if (read_ && frames.size() > 0) {  // a last window may lie beyond the map
       const auto offsets = planes_.grid_rows(args_.offsets, plane, begin);
       const int64_t ahead = g_.t.stride * planes_.map_plane;
       return (*read_)({begin, end}, map, ahead, offsets, lost, values);
     }
     for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
-      prefetch(map + g_.t.stride * planes_.map_plane + i * g_.h.stride * planes_.map_row,
-               g_.h.stride * planes_.map_row * static_cast<int64_t>(sizeof(bits_t)));
+      prefetch(map + g_.t.stride * planes_.map_plane + i * int64_t{g_.h.stride} * planes_.map_row,
+               std::min(g_.h.stride, g_.h.size) * planes_.map_row * static_cast<int64_t>(sizeof(bits_t)));
       places_.look_at(frames, {0, g_.h.size}, t, i);
       bits_t* row = values[i - begin];
       const auto visit = [&](const auto& each) {
@@ -186,15 +186,16 @@ class ChannelsLastGather {
     for (auto i = static_cast<int32_t>(begin); i < end; ++i) {
       bool started = false;
       const tag_t* tags = nullptr;
+      lane_t* values = planes_.grid_rows(static_cast<lane_t*>(args_.values), plane, i).data;
       for (int32_t frame = g_.t.begin(t); frame < g_.t.end(t); ++frame) {
         const int32_t dt = frame - g_.t.start(t);
         if (!started || args_.frames) tags = prepare_tags(plane, i, dt);
         const lane_t* map =
             planes_.map_rows(static_cast<const lane_t*>(args_.map), plane / g_.t.windows * g_.t.size + frame, 0).data;
-        lane_t* values = planes_.grid_rows(static_cast<lane_t*>(args_.values), plane, i).data;
         take(map, tags, i, args_.frames ? 0 : dt * g_.window_area(), started, values);
         started = true;
       }
+      if (!started) std::fill_n(values, planes_.grid_row, lane_t{});  // a last window may lie beyond the map
     }
   }
 

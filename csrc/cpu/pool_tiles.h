@@ -112,9 +112,7 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
       : Base(geometry, args),
         most_rows_(std::min<int64_t>((most.i.size() - 1) * g_.h.stride + g_.h.kernel, g_.h.size)),
         even_(g_.w.size == int64_t{g_.w.windows} * g_.w.stride) {
-    // Keys that are no values would have to agree with those of other frames.
-    const bool keys_meet = !kValues && args.scan == Scan::kVolume;
-    if (!tagged_ && !keys_meet && Vectors::pays(g_)) vectors_.emplace(g_);
+    if (!args.frames && Vectors::pays(g_)) vectors_.emplace(g_);
   }
 
   // What is pooled at a time: rows of windows, and what these are in lanes.
@@ -141,10 +139,8 @@ class ContiguousTile : TileBase<scalar_t, kValues, kTags> {
 
   // The same, and stores them.
   void pool_to_grid(const Tile& tile, const Range& frames, const Lanes& target, int64_t plane, const PoolArgs& args) {
-    if (!args.frames) {
-      uint8_t* offsets = kTags ? args.offsets + first_place(tile, plane) : nullptr;
-      if (pool_vectors(tile, frames, target, offsets)) return make_values(tile, target);
-    }
+    uint8_t* offsets = kTags ? args.offsets + first_place(tile, plane) : nullptr;
+    if (pool_vectors(tile, frames, target, offsets)) return make_values(tile, target);
     pool_lanes(tile, frames, target);
     store(tile, target, plane, args, 0);
   }
@@ -484,8 +480,9 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
     Tile some = tile;
     for (some.j.begin = tile.j.begin; some.j.begin < tile.j.end; some.j.begin = some.j.end) {
       some.j.end = std::min(some.j.begin + columns, tile.j.end);
-      for (int64_t r = 0; r < stride; ++r) {
-        for (int64_t c = some.j.begin * g_.w.stride; c < some.j.end * g_.w.stride; ++c) {
+      const int64_t end = std::min<int64_t>(some.j.end * g_.w.stride, g_.w.size);
+      for (int64_t r = 0; r < std::min<int64_t>(stride, g_.h.size); ++r) {
+        for (int64_t c = some.j.begin * g_.w.stride; c < end; ++c) {
           prefetch(next + r * planes_.map_row + c * planes_.lanes, column_bytes);
         }
       }

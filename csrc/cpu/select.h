@@ -104,7 +104,7 @@ struct SelectVectors {
       if (rest == 0) continue;
       auto result = kContinued ? M::of(V::load(rest, to + k)) : M::zero();
       for (int n = 0; n < kSources; ++n) {
-        const auto mine = V::equal_bytes(rest, tag[n] + k, static_cast<uint8_t>(sources[n].offset));
+        const auto mine = V::equal_bytes(rest, tag[n] + k, sources[n].offset);
         result = M::meet(mine, M::of(V::load(rest, value[n] + k)), result);
       }
       V::store(to + k, rest, M::bits(result));

@@ -55,7 +55,7 @@ struct Vector;
     }                                                                                                               \
     TASED_VECTOR_FUNCTION(__m512i, add(__m512i a, __m512i b)) { return _mm512_add_epi##bits(a, b); }                \
     TASED_VECTOR_FUNCTION(__m512i, subtract(__m512i a, __m512i b)) { return _mm512_sub_epi##bits(a, b); }           \
-    TASED_VECTOR_FUNCTION(mask_t, equal_bytes(mask_t mask, const uint8_t* from, uint8_t x)) {                       \
+    TASED_VECTOR_FUNCTION(mask_t, equal_bytes(mask_t mask, const uint8_t* from, int64_t x)) {                       \
       const auto wanted = bytes_of##_set1_epi8(static_cast<char>(x));                                               \
       return static_cast<mask_t>(                                                                                   \
           bytes_of##_mask_cmpeq_epi8_mask(mask, bytes_of##_maskz_loadu_epi8(mask, from), wanted));                  \

@@ -45,9 +45,8 @@ class VectorRead {
       const auto on_map = [&](int64_t first) {
         return lanes_where(kLanes, [&](int64_t k) { return 0 <= first + k && first + k < w.size; });
       };
-      const uint64_t there = lanes_where(windows.size(), [](int64_t) { return true; });
-      blocks_.push_back({windows.begin, column, static_cast<mask_t>(there), static_cast<mask_t>(on_map(column)),
-                         static_cast<mask_t>(on_map(column + kLanes))});
+      blocks_.push_back({windows.begin, column, static_cast<mask_t>(first_lanes(windows.size())),
+                         static_cast<mask_t>(on_map(column)), static_cast<mask_t>(on_map(column + kLanes))});
     }
   }
 
@@ -60,14 +59,15 @@ class VectorRead {
     const __m512i one = V::all(1);
     const Axis h = g_.h;
     const int64_t pitch = g_.w.size;
-    const int64_t stride_bytes = h.stride * pitch * static_cast<int64_t>(sizeof(bits_t));
-    const bits_t* next = map + i.begin * h.stride * pitch + ahead;
+    const int64_t step = h.stride * pitch;
+    const int64_t step_bytes = std::min(h.stride, h.size) * pitch * static_cast<int64_t>(sizeof(bits_t));
+    const bits_t* next = map + i.begin * step + ahead;
     const Block* const blocks_end = blocks_.data() + blocks_.size();
     for (auto window = static_cast<int32_t>(i.begin); window < i.end; ++window) {
       const int32_t begin = h.begin(window);
       const int32_t end = h.end(window);
       const __m512i first_offset = V::all(int64_t{begin - h.start(window)} * g_.w.kernel);
-      prefetch(next, stride_bytes);
+      prefetch(next, step_bytes);
       for (const Block* block = blocks_.data(); block != blocks_end; ++block) {
         __m512i column = V::subtract(V::load_bytes(block->windows, offsets.data + block->first), first_offset);
         __m512i value = _mm512_setzero_si512();
@@ -85,7 +85,7 @@ class VectorRead {
         }
         V::store(values.data + block->first, block->windows, value);
       }
-      next += h.stride * pitch;
+      next += step;
       offsets.data += offsets.pitch;
       values.data += values.pitch;
       if (lost.data) lost.data += lost.pitch;
@@ -161,7 +161,7 @@ class VectorWrite {
   // Whether that is faster than one window after another: where few windows cover a position.
   static bool pays(const PoolGeometry& g) {
     return vector_level() == Level::kAvx512 && g.w.size <= kMostColumns && g.w.stride <= kMostStride &&
-           shifts(g.w) <= kMostShifts && g.h.kernel <= 3 * g.h.stride && !g.t.overlapping();
+           shifts(g.w) <= kMostShifts && g.h.kernel <= int64_t{3} * g.h.stride && !g.t.overlapping();
   }
 
   explicit VectorWrite(const PoolGeometry& g) : g_(g), shifts_(shifts(g.w)) {

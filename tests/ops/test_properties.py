@@ -144,6 +144,7 @@ def test_indices_and_switches_convert_both_ways(
     device: torch.device, pooling: Pooling, shape: tuple[int, ...], layout: str
 ) -> None:
     assume(pooling.aux_grid(shape) is not None)
+    assume(layout != "unbatched_expanded_channels")  # a window's byte may be none of its neighbour's at the border
     switches = LAYOUTS[layout](tased_ext.aux_pool(make(shape, fill="ties").to(device), **pooling.aux))
     options = {**pooling.unpool, "output_size": shape[3:]}
     indices = tased_ext.switches_to_indices(switches, **options)

@@ -15,7 +15,7 @@ from tased_ext import reference
 
 SITE = Pooling((4, 3, 3), (4, 2, 2), (0, 1, 1))
 FLOOR_CASES = [case for case in AUX_CASES if not case.pooling.ceil_mode]
-DENSE_LAYOUTS = [name for name in LAYOUTS if not name.startswith("expanded")]
+DENSE_LAYOUTS = [name for name in LAYOUTS if "expanded" not in name]
 
 
 def grid_of(case: Case) -> tuple[int, ...]:
@@ -89,6 +89,62 @@ def test_every_width_and_channel_count_around_the_vector_sizes(
         assert_same(y, expected, context=size)
         assert_same(torch.autograd.grad(y, x, gradient)[0], expected_gradient, context=size)
         assert_same(tased_ext.aux_pool_unpool(z_enc, x.detach(), 2, *spatial), expected, context=size)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("layouts", [("contiguous", "channels_last"), ("channels_last", "contiguous")], ids="-".join)
+@pytest.mark.parametrize("case", FLOOR_CASES[:3], ids=str)
+def test_what_comes_together_may_lie_differently_in_memory(
+    case: Case, layouts: tuple[str, str], batched: bool, device: torch.device
+) -> None:
+    def laid(tensor: torch.Tensor, layout: str) -> torch.Tensor:
+        tensor = LAYOUTS[layout](tensor.to(device))
+        return tensor if batched else tensor[0]
+
+    z_enc, x = make(case.shape, fill="ties"), make(grid_of(case)).requires_grad_()
+    switches = reference.aux_pool(z_enc, **case.pooling.aux)
+    options = {**case.pooling.unpool, "output_size": case.shape[3:]}
+    expected = reference.max_unpool(x, switches, **options)
+    gradient = make(expected.shape, seed="gradient")
+    (expected_gradient,) = torch.autograd.grad(expected, x, gradient)
+    whole = slice(None) if batched else 0
+
+    one, other = layouts
+    twin = laid(x.detach(), one).requires_grad_()
+    y = tased_ext.max_unpool(twin, laid(switches, other), **options)
+    assert_same(y, expected.detach()[whole])
+    assert_same(torch.autograd.grad(y, twin, laid(gradient, other))[0], expected_gradient[whole])
+    fused = tased_ext.aux_pool_unpool(laid(z_enc, one), laid(x.detach(), other), **case.pooling.aux_unpool)
+    assert_same(fused, expected.detach()[whole])
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last"])
+@pytest.mark.parametrize("frames", [None, 0], ids=["offsets_alone", "frames_apart"])
+@pytest.mark.parametrize("axis", [0, 1, 2], ids=["frames", "rows", "columns"])
+def test_a_window_beyond_the_map_reads_zeros(axis: int, layout: str, frames: int | None, device: torch.device) -> None:
+    y = LAYOUTS[layout](torch.ones(1, 3, 2, 2, 2, device=device))
+    offsets = LAYOUTS[layout](torch.zeros(1, 3, 2, 2, 2, dtype=torch.uint8, device=device))
+    of_frames = None if frames is None else torch.full_like(offsets, frames)
+    # Along the axis there are windows of position 0 and of position 3, of which there is none.
+    st, sh, sw = (3 if axis == n else 1 for n in range(3))
+    values = torch.ops.tased_ext.gather_windows(y, offsets, of_frames, 1, st, 0, 1, 1, sh, sw, 0, 0, False)
+    expected = torch.ones(1, 3, 2, 2, 2)
+    expected.select(2 + axis, 1).zero_()
+    assert_same(values, expected)
+
+
+def test_a_stride_far_longer_than_the_map_takes_no_time(device: torch.device) -> None:
+    far = 2**30
+    z = make((1, 2, 2, 4, 16)).to(device)
+    for layout in ("contiguous", "channels_last"):
+        map_ = LAYOUTS[layout](z).requires_grad_()
+        values = tased_ext.max_pool3d(map_, 1, far)
+        assert_same(values, z.cpu()[:, :, :1, :1, :1])
+        (gradient,) = torch.autograd.grad(values, map_, torch.ones_like(values))
+        assert gradient.sum() == values.numel()
+        x = LAYOUTS[layout](make((1, 2, 1, 1, 16)).to(device)).requires_grad_()
+        y = tased_ext.max_unpool(x, torch.zeros_like(x, dtype=torch.uint8), 1, (far, 1), output_size=(1, 16))
+        assert_same(torch.autograd.grad(y, x, y)[0], x.detach().cpu())
 
 
 @pytest.mark.parametrize("width", [2**16, 2**16 + 1])
