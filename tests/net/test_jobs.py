@@ -19,7 +19,7 @@ from PIL import Image
 from net.clips import SMALL, files_of, make_clip
 from tased_net import cli, predictor
 from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_for
-from tased_net.jobs import VIDEOS, Job, JobError, Task, sources_in, tasks_for
+from tased_net.jobs import VIDEOS, Job, JobError, Task, clear, sources_in, tasks_for
 
 RUN = [sys.executable, "-m", "tased_net.cli", "predict", *SMALL]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -271,6 +271,14 @@ def test_maps_that_stood_there_before_are_not_gone_on_with(tmp_path: Path, monke
     assert tased(clip, "-o", tmp_path / "out", "--format", "maps", "--overwrite") == 0
     assert tased(clip, "-o", tmp_path / "new", "--format", "maps") == 0
     assert files_of(tmp_path / "out") == files_of(tmp_path / "new")
+
+
+def test_what_a_killed_run_left_beside_a_result_goes_when_it_begins_again(tmp_path: Path) -> None:
+    names = (".a.mp4.7.part", ".a.mp4.overlay.7.part", ".a.mp4.spool.7.part", "a.mp4.overlay")
+    for name in (*names, ".b.mp4.7.part", "a.mp4"):
+        (tmp_path / name).touch()
+    clear(Task("a.mov", {"overlay": tmp_path / "a.mp4"}))
+    assert {file.name for file in tmp_path.iterdir()} == {".b.mp4.7.part", "a.mp4"}
 
 
 def test_other_settings_are_refused_while_a_job_is_not_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
