@@ -119,6 +119,16 @@ def test_a_video_s_peak_is_known_when_all_its_maps_are_spooled(tmp_path: Path) -
     assert peaks[0] == pytest.approx(style.smoothed(raw_map(0)).max() / style.smoothed(raw_map(11)).max())
 
 
+def test_a_spool_on_a_full_disk_is_removed(tmp_path: Path) -> None:
+    file = tmp_path / "maps.part"
+    file.symlink_to("/dev/full")
+    spool = Spool(file, (8, 8), Style())
+    spool.append(raw_map(0, (8, 8)))  # waits in the buffer
+    with pytest.raises(OSError, match="No space left on device"):
+        spool.close()
+    assert not list(tmp_path.iterdir())
+
+
 # ----------------------------------------------------------------------------------------------------------------- videos
 
 
