@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from net.clips import SMALL, files_of, make_clip
-from tased_net import cli, predictor
+from tased_net import TASEDNet, cli, predictor
 from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_for
 from tased_net.jobs import VIDEOS, Job, JobError, Task, clear, sources_in, tasks_for
 
@@ -294,6 +295,22 @@ def test_other_settings_are_refused_while_a_job_is_not_done(tmp_path: Path, caps
     make_clip(broken)
     assert tased(*arguments) == 0
     assert sorted(files_of(tmp_path / "out")) == ["broken_saliency.mp4", "clip_saliency.mp4"]
+
+
+def test_a_prediction_network_of_another_seed_does_not_go_on_with_a_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights of the encoder alone leave the rest of the network to the seed."""
+    state = TASEDNet(clip_length=8, width=0.02).state_dict()
+    torch.save({name: value for name, value in state.items() if name.startswith("base")}, tmp_path / "w.pt")
+    (tmp_path / "broken.mp4").touch()
+    clip = make_clip(tmp_path / "clip.mp4")
+    arguments = (clip, tmp_path / "broken.mp4", "-o", tmp_path / "out", "--weights", tmp_path / "w.pt")
+    assert tased(*arguments, "--seed", 1) == 1
+    capsys.readouterr()
+    assert tased(*arguments, "--seed", 2) == 2
+    assert 'other settings (weights "seed 1, ' in capsys.readouterr().err
+    assert tased(*arguments, "--seed", 1) == 1
 
 
 # --------------------------------------------------------------------------------------------------------------- the rest
