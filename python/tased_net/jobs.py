@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .images import SUFFIXES as IMAGES
 from .images import image_files
 from .locks import Lock
-from .sources import STDIN, VIDEOS, is_pattern, is_url, video_name
+from .sources import STDIN, VIDEOS, holds, is_pattern, is_url, video_name
 from .writers import WRITERS
 
 if TYPE_CHECKING:
@@ -94,7 +94,8 @@ def _sources(argument: str) -> Iterator[str]:
         yield argument
         return
     if os.path.isdir(argument):
-        files = sorted(entry.path for entry in os.scandir(argument) if entry.is_file())
+        found = (entry for entry in os.scandir(argument) if not entry.name.startswith("."))
+        files = sorted(entry.path for entry in found if holds(entry.is_file))
     elif glob.has_magic(argument) and not os.path.exists(argument):
         files = sorted(glob.glob(argument, recursive=True))
     else:
@@ -134,11 +135,11 @@ def tasks_for(sources: Sequence[str], output: Path, formats: Sequence[str]) -> l
             for source in sources
         ]
     seen: set[Path] = set()
-    read = {path.resolve() for source in sources for path in _read(source)}
+    read = {os.path.realpath(path) for source in sources for path in _read(source)}
     for target in (target for task in tasks for target in task.targets.values()):
         if target in seen:
             raise JobError(f"{target} would be the result of several videos: give them different names")
-        if target.resolve() in read:
+        if os.path.realpath(target) in read:
             raise JobError(f"-o {output}: {target} is a video to read")
         seen.add(target)
     return tasks

@@ -47,6 +47,24 @@ def test_folders_and_patterns_stand_for_their_videos_or_for_one_of_images(
     assert len(VIDEOS) == len(set(VIDEOS)) > 10
 
 
+def test_hidden_files_of_a_folder_are_no_videos(tmp_path: Path) -> None:
+    for name in ("a.mp4", "._a.mp4", ".b.mkv"):
+        (tmp_path / name).touch()
+    assert sources_in([str(tmp_path)]) == [str(tmp_path / "a.mp4")]
+
+
+def test_a_link_that_leads_to_itself_is_no_video_and_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_clip(tmp_path / "clips" / "clip.mp4")
+    loop = tmp_path / "clips" / "loop.mp4"
+    loop.symlink_to("loop.mp4")
+    assert sources_in([str(clip.parent)]) == [str(clip)]
+    assert tased(loop, clip, "-o", tmp_path / "out") == 1
+    assert f"{loop}: " in capsys.readouterr().err
+    assert [name for name in files_of(tmp_path / "out") if not name.startswith(".")] == ["clip_saliency.mp4"]
+
+
 def test_folders_and_patterns_without_videos_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").touch()
     with pytest.raises(JobError, match="holds neither videos nor images"):
