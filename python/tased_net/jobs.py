@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .images import SUFFIXES as IMAGES
 from .images import image_files
 from .locks import Lock
-from .sources import STDIN, VIDEOS, holds, is_pattern, is_url, video_name
+from .sources import STDIN, VIDEOS, holds, is_pattern, is_url, shown_name, video_name
 from .writers import WRITERS
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Task:
 
     source: str
     targets: Mapping[str, Path]
+
+    @property
+    def name(self) -> str:
+        """What the video is called in messages and in the log, neither of which is a place for a URL's password."""
+        return shown_name(self.source)
 
     def state(self) -> str | None:
         """What tells a video from another that takes its place: sizes of its files, and when they were written.
@@ -239,26 +244,26 @@ class Job:
     def has_begun(self, task: Task) -> bool:
         """Whether what is there of a video's results is this job's, and the video known to be the same."""
         state = task.state()
-        return state is not None and self.begun.get(task.source) == state
+        return state is not None and self.begun.get(task.name) == state
 
     def has_done(self, task: Task) -> bool:
         """Whether a video's results are there, and the video is not known to be another one."""
-        return task.source in self.done and self.begun[task.source] == task.state()
+        return task.name in self.done and self.begun[task.name] == task.state()
 
     def begin(self, task: Task) -> None:
         """A video's results are begun: what is there of them from now on is this job's."""
-        self._write({"begun": task.source, "state": task.state()})
+        self._write({"begun": task.name, "state": task.state()})
 
     def change_chunk(self, task: Task, place: int, size: int) -> None:
         """A video's windows are computed `size` at a time from a place on, and those of videos to come are as well."""
-        self._write({"chunk": size, "from": place, "of": task.source})
+        self._write({"chunk": size, "from": place, "of": task.name})
 
     def finish(self, task: Task) -> None:
         """A video is done, its results are there, and they would outlive a power cut."""
         for target in task.targets.values():
             for file in [*target.iterdir(), target] if target.is_dir() else [target, target.parent]:
                 _to_disk(file)
-        self._write({"done": task.source})
+        self._write({"done": task.name})
 
     def remove(self) -> None:
         """The job is done: nothing is left of the log."""

@@ -68,4 +68,4 @@ def shown_name(source: str | os.PathLike[str]) -> str:
     """The source's name in messages: without a URL's user and password."""
     if os.fspath(source) == STDIN:
         return "standard input"
-    return re.sub(r"(?<=://)[^/@]*@", "", os.fspath(source)) if is_url(source) else os.fspath(source)
+    return re.sub(r"(?<=://)[^/?#]*@", "", os.fspath(source)) if is_url(source) else os.fspath(source)

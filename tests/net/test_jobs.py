@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import random
@@ -9,7 +11,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -332,6 +336,40 @@ def test_a_prediction_network_of_another_seed_does_not_go_on_with_a_job(
 
 
 # --------------------------------------------------------------------------------------------------------------- the rest
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server that gives out the files of a folder."""
+    (tmp_path / "served").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)], ids=["lines", "json"])
+def test_a_url_s_password_stands_nowhere_and_its_video_stays_done(
+    tmp_path: Path, address: str, how: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(tmp_path / "served" / "clip.mp4")
+    urls = [f"http://user:p@ss@{address}/{name}.mp4" for name in ("clip", "gone", "lost")]
+    arguments = (*urls, "-o", tmp_path / "out", "--report", *how)
+
+    def told() -> str:
+        return "".join(line for line in "".join(capsys.readouterr()).splitlines(True) if " - - [" not in line)
+
+    assert tased(*arguments) == 1
+    said = told()
+    files = {name: content.decode(errors="replace") for name, content in files_of(tmp_path / "out").items()}
+    assert f'{{"done": "http://{address}/clip.mp4"}}' in files[".tased-predict.jsonl"]
+    assert f"http://{address}/gone.mp4: cannot be opened" in said
+    for text in (said, *files.values()):
+        assert "user:" not in text
+        assert "ss@" not in text
+    assert tased(*arguments) == 1
+    assert "going on: 1 of 3 videos are done" in told()
 
 
 def test_a_terminal_shows_a_bar_a_video_and_one_for_all(capsys: pytest.CaptureFixture[str]) -> None:
