@@ -345,7 +345,9 @@ def _to_disk(file: Path) -> None:
 def clear(task: Task, maps: bool = True) -> None:
     """Removes files that a killed run has left beside a task's results, and `maps` that stand in its folder."""
     for target in task.targets.values():
-        remains = re.compile(rf"\.{re.escape(target.name)}(\.overlay|\.spool)?\.\d+\.part|{re.escape(target.name)}\.overlay")
+        remains = re.compile(
+            rf"\.{re.escape(target.name)}(\.overlay|\.spool)?\.\d+\.part|{re.escape(target.name)}\.overlay"
+        )
         for file in target.parent.iterdir() if target.parent.is_dir() else ():
             if remains.fullmatch(file.name):
                 file.unlink(missing_ok=True)

@@ -305,7 +305,9 @@ def test_sound_whose_times_jump_back_does_not_cost_the_video(tmp_path: Path, cod
 def test_sound_that_changes_its_channels_midway_does_not_cost_the_video(tmp_path: Path) -> None:
     """A stereo and a mono recording strung together, as broadcasts are."""
     file = tmp_path / "twice.ts"
-    parts = [sounding_video(tmp_path / f"{layout}.ts", "mp2", seconds=1, layout=layout) for layout in ("stereo", "mono")]
+    parts = [
+        sounding_video(tmp_path / f"{layout}.ts", "mp2", seconds=1, layout=layout) for layout in ("stereo", "mono")
+    ]
     file.write_bytes(b"".join(part.read_bytes() for part in parts))
     with pytest.warns(VideoWarning, match=r"twice\.ts: its sound is damaged, and only a part of it is carried over"):
         result = write(tmp_path, "overlay", scenes(100), replace(INFO, sound=str(file)))
