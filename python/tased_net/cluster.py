@@ -90,7 +90,7 @@ def _next(running: dict[Any, tuple[Task, Any]], free: list[Any]) -> tuple[Task, 
     try:
         outcome, warned = ray.get(done)
     except ray.exceptions.RayError as error:
-        outcome = f"{task.source}: its worker died {RETRIES + 1} times ({type(error).__name__})"
+        outcome = f"{task.name}: its worker died {RETRIES + 1} times ({type(error).__name__})"
         warned = []
     for message in warned:
         warnings.warn(message, VideoWarning, stacklevel=2)

@@ -128,7 +128,7 @@ def _check_sizes(files: Sequence[Path]) -> None:
 
 def upright_size(file: Path) -> tuple[int, int]:
     """Width and height of an image as `read_image` gives it, from its header alone."""
-    with quietly_opened(file) as image:
+    with opened(file) as image:
         width, height = image.size
         # PNG may have it after the pixels, where Pillow would decode them all to find it.
         known = image.format != "PNG" or "exif" in image.info
@@ -151,7 +151,7 @@ def opened(file: Path) -> Iterator[Image.Image]:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), os.fspath(file))
     try:
         stored = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):  # the latter where warnings are made errors
         raise VideoError(f"{file}: its pixels are too many for a frame") from None
     with stored as image:
         if image.width * image.height > MAX_PIXELS:
@@ -159,13 +159,13 @@ def opened(file: Path) -> Iterator[Image.Image]:
         yield image
 
 
-@contextmanager
-def quietly_opened(file: Path) -> Iterator[Image.Image]:
-    """As `opened`, without Pillow's warnings."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of sizes, which are judged by `opened`, and of EXIF data that is not whole
-        with opened(file) as image:
-            yield image
+def quieten_pillow() -> None:
+    """Has this process pass over Pillow's warnings: of sizes, which `opened` judges, and of EXIF data that is not whole.
+
+    Once for a process that is ours. To pass over them around each image, by `warnings.catch_warnings`, changes the filters of
+    all threads, and those that overlap put them back in any order: then no warning is shown any more.
+    """
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 def read_image(file: Path) -> RGB:
@@ -178,7 +178,7 @@ def read_image(file: Path) -> RGB:
     Exception
         One of `DAMAGED`.
     """
-    with quietly_opened(file) as stored:
+    with opened(file) as stored:
         image = ImageOps.exif_transpose(stored)
         if image.mode == "F":
             raise VideoError(f"{file}: holds floating-point values, whose range is unknown; save it with 8 or 16 bits")

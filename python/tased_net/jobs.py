@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from .images import SUFFIXES as IMAGES
 from .images import image_files
 from .locks import Lock
-from .sources import STDIN, VIDEOS, is_pattern, is_url, video_name
+from .sources import STDIN, VIDEOS, holds, is_pattern, is_url, shown_name, video_name
 from .writers import WRITERS
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Task:
 
     source: str
     targets: Mapping[str, Path]
+
+    @property
+    def name(self) -> str:
+        """What the video is called in messages and in the log, neither of which is a place for a URL's password."""
+        return shown_name(self.source)
 
     def state(self) -> str | None:
         """What tells a video from another that takes its place: sizes of its files, and when they were written.
@@ -94,7 +99,8 @@ def _sources(argument: str) -> Iterator[str]:
         yield argument
         return
     if os.path.isdir(argument):
-        files = sorted(entry.path for entry in os.scandir(argument) if entry.is_file())
+        found = (entry for entry in os.scandir(argument) if not entry.name.startswith("."))
+        files = sorted(entry.path for entry in found if holds(entry.is_file))
     elif glob.has_magic(argument) and not os.path.exists(argument):
         files = sorted(glob.glob(argument, recursive=True))
     else:
@@ -134,11 +140,11 @@ def tasks_for(sources: Sequence[str], output: Path, formats: Sequence[str]) -> l
             for source in sources
         ]
     seen: set[Path] = set()
-    read = {path.resolve() for source in sources for path in _read(source)}
+    read = {os.path.realpath(path) for source in sources for path in _read(source)}
     for target in (target for task in tasks for target in task.targets.values()):
         if target in seen:
             raise JobError(f"{target} would be the result of several videos: give them different names")
-        if target.resolve() in read:
+        if os.path.realpath(target) in read:
             raise JobError(f"-o {output}: {target} is a video to read")
         seen.add(target)
     return tasks
@@ -238,26 +244,26 @@ class Job:
     def has_begun(self, task: Task) -> bool:
         """Whether what is there of a video's results is this job's, and the video known to be the same."""
         state = task.state()
-        return state is not None and self.begun.get(task.source) == state
+        return state is not None and self.begun.get(task.name) == state
 
     def has_done(self, task: Task) -> bool:
         """Whether a video's results are there, and the video is not known to be another one."""
-        return task.source in self.done and self.begun[task.source] == task.state()
+        return task.name in self.done and self.begun[task.name] == task.state()
 
     def begin(self, task: Task) -> None:
         """A video's results are begun: what is there of them from now on is this job's."""
-        self._write({"begun": task.source, "state": task.state()})
+        self._write({"begun": task.name, "state": task.state()})
 
     def change_chunk(self, task: Task, place: int, size: int) -> None:
         """A video's windows are computed `size` at a time from a place on, and those of videos to come are as well."""
-        self._write({"chunk": size, "from": place, "of": task.source})
+        self._write({"chunk": size, "from": place, "of": task.name})
 
     def finish(self, task: Task) -> None:
         """A video is done, its results are there, and they would outlive a power cut."""
         for target in task.targets.values():
             for file in [*target.iterdir(), target] if target.is_dir() else [target, target.parent]:
                 _to_disk(file)
-        self._write({"done": task.source})
+        self._write({"done": task.name})
 
     def remove(self) -> None:
         """The job is done: nothing is left of the log."""
@@ -339,7 +345,9 @@ def _to_disk(file: Path) -> None:
 def clear(task: Task, maps: bool = True) -> None:
     """Removes files that a killed run has left beside a task's results, and `maps` that stand in its folder."""
     for target in task.targets.values():
-        remains = re.compile(rf"\.{re.escape(target.name)}(\.overlay)?\.\d+\.part|{re.escape(target.name)}\.overlay")
+        remains = re.compile(
+            rf"\.{re.escape(target.name)}(\.overlay|\.spool)?\.\d+\.part|{re.escape(target.name)}\.overlay"
+        )
         for file in target.parent.iterdir() if target.parent.is_dir() else ():
             if remains.fullmatch(file.name):
                 file.unlink(missing_ok=True)

@@ -168,9 +168,9 @@ def _writers(
 
 
 def _beside(targets: Mapping[str, str | os.PathLike[str]]) -> Path:
-    """Where maps wait for a video's end: hidden, beside the first result."""
+    """Where maps wait for a video's end: hidden, beside the first result, under another name than `whole_file` writes it by."""
     target = Path(next(iter(targets.values())))
-    return target.with_name(f".{target.name}.{os.getpid()}.part")
+    return target.with_name(f".{target.name}.spool.{os.getpid()}.part")
 
 
 def _encode(writers: list[Writer], maps: Iterable[tuple[RawMap, Map]], later: _Later, start: int) -> int:

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from .images import quieten_pillow
+
 PATIENCE = timedelta(days=30)  # of a process that has done its share and waits for the others
 
 Job = TypeVar("Job")
@@ -61,6 +63,7 @@ def prepare_worker() -> None:
     """Makes a process one of several that work side by side."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # ctrl-C is for the process that waits
     torch.set_num_threads(1)
+    quieten_pillow()
 
 
 class _Spawn(SpawnContext):  # forking a process that has threads is not safe

@@ -66,7 +66,7 @@ class Sound:
     def _advance(self) -> None:
         try:
             self._next = next(self._packets, None)
-        except (av.error.FFmpegError, EOFError):
+        except (av.error.FFmpegError, EOFError, ValueError):  # the last where frames' layout or rate changes
             self._next, self._damaged = None, True
 
     def _copied(self, stream: av.AudioStream) -> Iterator[tuple[Fraction, av.Packet[Any]]]:

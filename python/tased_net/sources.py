@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -38,13 +39,24 @@ def video_name(source: str | os.PathLike[str]) -> str:
         return "_" if name in (".", "..") else name  # which are folders of their own
     path = Path(source)
     if path.is_dir():
-        return path.resolve().name
+        return os.path.basename(os.path.realpath(path))
     if is_pattern(path):
         fixed = path.parent
         while is_pattern(fixed):
             fixed = fixed.parent
-        return fixed.resolve().name
+        return os.path.basename(os.path.realpath(fixed))
     return path.stem
+
+
+def holds(question: Callable[[], bool]) -> bool:
+    """Whether an entry of a folder is what it is asked for; it is nothing where the system cannot tell, as of a link to itself.
+
+    `question` is a method of `os.DirEntry`, which asks the system only where the folder does not say it.
+    """
+    try:
+        return question()
+    except OSError:
+        return False
 
 
 def is_pattern(path: Path) -> bool:
@@ -56,4 +68,4 @@ def shown_name(source: str | os.PathLike[str]) -> str:
     """The source's name in messages: without a URL's user and password."""
     if os.fspath(source) == STDIN:
         return "standard input"
-    return re.sub(r"(?<=://)[^/@]*@", "", os.fspath(source)) if is_url(source) else os.fspath(source)
+    return re.sub(r"(?<=://)[^/?#]*@", "", os.fspath(source)) if is_url(source) else os.fspath(source)

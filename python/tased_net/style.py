@@ -138,8 +138,10 @@ class Spool:
 
     def close(self) -> None:
         """Removes the file."""
-        self._file.close()
-        self._path.unlink(missing_ok=True)
+        try:
+            self._file.close()  # which writes what is still in its buffer, and fails where the disk is full
+        finally:
+            self._path.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self

@@ -191,7 +191,7 @@ def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtyp
     Raises
     ------
     WeightsError
-        If the network is fused or the file cannot be written.
+        If the network is fused, what it has learned from is not said in a line, or the file cannot be written.
     """
     if net.fused:
         raise WeightsError(f"{path}: a fused network has no batch norms to save: save it before net.fuse()")
@@ -202,7 +202,7 @@ def write_weights(net: TASEDNet, path: str | os.PathLike[str], dtype: torch.dtyp
     facts: dict[str, Any] = architecture(net.options)
     if net.origin != Origin():
         size = None if net.origin.size is None else written(net.origin.size)
-        facts[ORIGIN_KEY] = {"size": size, "about": net.origin.about}
+        facts[ORIGIN_KEY] = {"size": size, "about": checked_about(net.origin.about, os.fspath(path))}
     try:
         with whole_file(path) as beside:
             beside.write_bytes(safetensors.torch.save(state, {METADATA_KEY: json.dumps(facts, ensure_ascii=False)}))
@@ -240,12 +240,18 @@ def _checked_origin(facts: object, where: str) -> Origin:
     if not isinstance(facts, dict) or facts.keys() - {"size", "about"}:
         raise WeightsError(f"{where}: what it states of its origin must be a size and a text, got {shown_value(facts)}")
     size, about = facts.get("size"), facts.get("about")
-    if about is not None and not (isinstance(about, str) and len(about) <= MAX_ABOUT and about.isprintable()):
-        raise WeightsError(f"{where}: what it says about its origin is no line of at most {MAX_ABOUT} characters")
+    about = checked_about(about, where)
     try:
         return Origin(None if size is None else read_size(str(size)), about)
     except ValueError as error:
         raise WeightsError(f"{where}: the size of its origin: {error}") from error
+
+
+def checked_about(about: object, where: str) -> str | None:
+    """What weights have learned from, in a line, if anything is said of it; files are read and written with no other."""
+    if about is None or (isinstance(about, str) and len(about) <= MAX_ABOUT and about.isprintable()):
+        return about
+    raise WeightsError(f"{where}: what it says about its origin is no line of at most {MAX_ABOUT} characters")
 
 
 # ---------------------------------------------------------------------------------------------------------------- reading

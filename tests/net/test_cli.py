@@ -452,6 +452,10 @@ def test_convert_refuses_what_it_cannot_do(tmp_path: Path, said: Any) -> None:
 
     assert "name a file that ends in .safetensors" in refusal(source, tmp_path / "w.pth")
     assert "nowhere.pt: no such file" in refusal(tmp_path / "nowhere.pt", target)
+    for about in ("one line\nand another", "a" * 301):
+        sentence = "--about: what it says about its origin is no line of at most 300 characters"
+        assert sentence in refusal(source, target, "--about", about)
+    assert not target.exists()
     target.write_text("mine")
     assert "is there already: give --overwrite to replace it" in refusal(source, target)
     assert target.read_text() == "mine"

@@ -475,6 +475,12 @@ def test_a_folder_s_videos_are_those_that_prediction_takes(tmp_path: Path) -> No
     assert sources_in([str(tmp_path)]) == [str(tmp_path / name) for name in names]
 
 
+def test_a_link_that_leads_to_itself_is_no_folder_and_stops_no_listing(tmp_path: Path) -> None:
+    (tmp_path / "0001").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    assert list_folder(str(tmp_path)).folders == ("0001",)
+
+
 def test_files_without_a_number_are_no_series() -> None:
     assert series("folder", ["a.png", "b.png"]) is None
     assert series("folder", []) is None

@@ -73,6 +73,12 @@ def test_a_submission_unpacks_into_its_own_folder(
     assert "want the name of a folder" in capsys.readouterr().err
 
 
+def test_a_link_that_leads_to_itself_is_no_submission(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    assert cli.main(["pack", str(tmp_path / "loop"), "--data", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_messages_have_no_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "a\x1b[2J\n\u202eb"
     assert cli.main(["data", str(tmp_path / name), "--dataset", "folder"]) == 2

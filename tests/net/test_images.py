@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from fractions import Fraction
 from pathlib import Path
@@ -10,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
+from net.clips import SMALL
+from tased_net import cli
 from tased_net.images import SUFFIXES, image_files, read_image
 from tased_net.video import RGB, VideoError, VideoFrame, VideoWarning, open_video, video_name
 
@@ -132,6 +135,27 @@ def test_damaged_images_are_left_out_with_a_warning(tmp_path: Path) -> None:
         (tmp_path / f"{number}.png").write_text("nothing")
     with pytest.raises(VideoError, match="none of its images can be read"):
         read(tmp_path)
+
+
+def test_an_image_is_read_without_touching_the_filters_of_warnings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are of the whole process: threads that each put back what they found leave those of another for good."""
+    met: list[object] = []
+    upright = ImageOps.exif_transpose
+    monkeypatch.setattr(ImageOps, "exif_transpose", lambda image: met.append(warnings.filters[:]) or upright(image))
+    read_image(save(tmp_path / "1.png", grey(0)))
+    assert met == [warnings.filters]
+
+
+def test_commands_pass_over_pillow_s_warnings_and_libraries_show_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save(tmp_path / "1.jpg", grey(0), exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0")
+    with pytest.warns(UserWarning, match="Corrupt EXIF data"):
+        read_image(file)
+    assert cli.main(["predict", *SMALL, str(file), "-o", str(tmp_path / "out"), "--format", "maps"]) == 0
+    assert "EXIF" not in capsys.readouterr().err
 
 
 def test_where_there_are_no_images_a_sentence_says_so(tmp_path: Path) -> None:

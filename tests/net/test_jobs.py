@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import json
 import os
 import random
@@ -9,17 +11,20 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from net.clips import SMALL, files_of, make_clip
-from tased_net import cli, predictor
+from tased_net import TASEDNet, cli, predictor
 from tased_net.commands.progress import Bars, Json, Lines, Progress, progress_for
-from tased_net.jobs import VIDEOS, Job, JobError, Task, sources_in, tasks_for
+from tased_net.jobs import VIDEOS, Job, JobError, Task, clear, sources_in, tasks_for
 
 RUN = [sys.executable, "-m", "tased_net.cli", "predict", *SMALL]
 ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -44,6 +49,24 @@ def test_folders_and_patterns_stand_for_their_videos_or_for_one_of_images(
     assert sources_in(["frames", "frames/*.png"]) == ["frames", "frames/*.png"]
     assert sources_in(["-", "http://host/a*.mp4", "nowhere.mp4"]) == ["-", "http://host/a*.mp4", "nowhere.mp4"]
     assert len(VIDEOS) == len(set(VIDEOS)) > 10
+
+
+def test_hidden_files_of_a_folder_are_no_videos(tmp_path: Path) -> None:
+    for name in ("a.mp4", "._a.mp4", ".b.mkv"):
+        (tmp_path / name).touch()
+    assert sources_in([str(tmp_path)]) == [str(tmp_path / "a.mp4")]
+
+
+def test_a_link_that_leads_to_itself_is_no_video_and_stops_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_clip(tmp_path / "clips" / "clip.mp4")
+    loop = tmp_path / "clips" / "loop.mp4"
+    loop.symlink_to("loop.mp4")
+    assert sources_in([str(clip.parent)]) == [str(clip)]
+    assert tased(loop, clip, "-o", tmp_path / "out") == 1
+    assert f"{loop}: " in capsys.readouterr().err
+    assert [name for name in files_of(tmp_path / "out") if not name.startswith(".")] == ["clip_saliency.mp4"]
 
 
 def test_folders_and_patterns_without_videos_are_refused(tmp_path: Path) -> None:
@@ -273,6 +296,14 @@ def test_maps_that_stood_there_before_are_not_gone_on_with(tmp_path: Path, monke
     assert files_of(tmp_path / "out") == files_of(tmp_path / "new")
 
 
+def test_what_a_killed_run_left_beside_a_result_goes_when_it_begins_again(tmp_path: Path) -> None:
+    names = (".a.mp4.7.part", ".a.mp4.overlay.7.part", ".a.mp4.spool.7.part", "a.mp4.overlay")
+    for name in (*names, ".b.mp4.7.part", "a.mp4"):
+        (tmp_path / name).touch()
+    clear(Task("a.mov", {"overlay": tmp_path / "a.mp4"}))
+    assert {file.name for file in tmp_path.iterdir()} == {".b.mp4.7.part", "a.mp4"}
+
+
 def test_other_settings_are_refused_while_a_job_is_not_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, broken = make_clip(tmp_path / "clip.mp4"), tmp_path / "broken.mp4"
     broken.touch()
@@ -288,7 +319,57 @@ def test_other_settings_are_refused_while_a_job_is_not_done(tmp_path: Path, caps
     assert sorted(files_of(tmp_path / "out")) == ["broken_saliency.mp4", "clip_saliency.mp4"]
 
 
+def test_a_prediction_network_of_another_seed_does_not_go_on_with_a_job(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights of the encoder alone leave the rest of the network to the seed."""
+    state = TASEDNet(clip_length=8, width=0.02).state_dict()
+    torch.save({name: value for name, value in state.items() if name.startswith("base")}, tmp_path / "w.pt")
+    (tmp_path / "broken.mp4").touch()
+    clip = make_clip(tmp_path / "clip.mp4")
+    arguments = (clip, tmp_path / "broken.mp4", "-o", tmp_path / "out", "--weights", tmp_path / "w.pt")
+    assert tased(*arguments, "--seed", 1) == 1
+    capsys.readouterr()
+    assert tased(*arguments, "--seed", 2) == 2
+    assert 'other settings (weights "seed 1, ' in capsys.readouterr().err
+    assert tased(*arguments, "--seed", 1) == 1
+
+
 # --------------------------------------------------------------------------------------------------------------- the rest
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """Of a server that gives out the files of a folder."""
+    (tmp_path / "served").mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("how", [(), ("--json",)], ids=["lines", "json"])
+def test_a_url_s_password_stands_nowhere_and_its_video_stays_done(
+    tmp_path: Path, address: str, how: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(tmp_path / "served" / "clip.mp4")
+    urls = [f"http://user:p@ss@{address}/{name}.mp4" for name in ("clip", "gone", "lost")]
+    arguments = (*urls, "-o", tmp_path / "out", "--report", *how)
+
+    def told() -> str:
+        return "".join(line for line in "".join(capsys.readouterr()).splitlines(True) if " - - [" not in line)
+
+    assert tased(*arguments) == 1
+    said = told()
+    files = {name: content.decode(errors="replace") for name, content in files_of(tmp_path / "out").items()}
+    assert f'{{"done": "http://{address}/clip.mp4"}}' in files[".tased-predict.jsonl"]
+    assert f"http://{address}/gone.mp4: cannot be opened" in said
+    for text in (said, *files.values()):
+        assert "user:" not in text
+        assert "ss@" not in text
+    assert tased(*arguments) == 1
+    assert "going on: 1 of 3 videos are done" in told()
 
 
 def test_a_terminal_shows_a_bar_a_video_and_one_for_all(capsys: pytest.CaptureFixture[str]) -> None:

@@ -298,6 +298,18 @@ def test_maps_are_divided_by_the_video_s_maximum(
     assert {file.name for file in tmp_path.iterdir()} == set(formats)
 
 
+def test_maps_that_wait_for_the_video_s_end_and_the_video_written_meanwhile_are_two_files(tmp_path: Path) -> None:
+    """150 frames are more than x264 looks ahead: the video's file fills while the maps are read."""
+    clip, style = make_clip(tmp_path / "a.mp4", 150), Style(normalize="video")
+    targets = {"overlay": tmp_path / "out" / "a.mp4", "maps": tmp_path / "out" / "a"}
+    targets["maps"].mkdir(parents=True)
+    assert render_video(small_predictor(), clip, targets, style=style) == 150
+    with PyAVReader(targets["overlay"]) as video:
+        assert len(list(video)) == 150
+    assert maps_in(targets["maps"]) == 150
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"a.mp4", "a"}
+
+
 # ---------------------------------------------------------------------------------------------------------------- resuming
 
 

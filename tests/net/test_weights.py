@@ -307,6 +307,15 @@ def test_an_origin_that_is_none_is_refused(stated: str, sentence: str, tmp_path:
         load_weights(small_net(), file)
 
 
+@pytest.mark.parametrize("about", ["two\nlines", "a" * 301])
+def test_no_file_is_written_that_would_not_be_read(about: str, tmp_path: Path) -> None:
+    net = small_net()
+    net.origin = Origin(about=about)
+    with pytest.raises(WeightsError, match="what it says about its origin is no line of at most 300 characters"):
+        net.save_pretrained(tmp_path / "w.safetensors")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_lack_of_memory_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "w.safetensors"
     safetensors.torch.save_file(dict(small_net().state_dict()), file)

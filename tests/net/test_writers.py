@@ -119,6 +119,16 @@ def test_a_video_s_peak_is_known_when_all_its_maps_are_spooled(tmp_path: Path) -
     assert peaks[0] == pytest.approx(style.smoothed(raw_map(0)).max() / style.smoothed(raw_map(11)).max())
 
 
+def test_a_spool_on_a_full_disk_is_removed(tmp_path: Path) -> None:
+    file = tmp_path / "maps.part"
+    file.symlink_to("/dev/full")
+    spool = Spool(file, (8, 8), Style())
+    spool.append(raw_map(0, (8, 8)))  # waits in the buffer
+    with pytest.raises(OSError, match="No space left on device"):
+        spool.close()
+    assert not list(tmp_path.iterdir())
+
+
 # ----------------------------------------------------------------------------------------------------------------- videos
 
 
@@ -290,6 +300,20 @@ def test_sound_whose_times_jump_back_does_not_cost_the_video(tmp_path: Path, cod
         times = [packet.dts for packet in container.demux(audio=0) if packet.dts is not None]
     assert len(times) > 50
     assert times == sorted(set(times))
+
+
+def test_sound_that_changes_its_channels_midway_does_not_cost_the_video(tmp_path: Path) -> None:
+    """A stereo and a mono recording strung together, as broadcasts are."""
+    file = tmp_path / "twice.ts"
+    parts = [
+        sounding_video(tmp_path / f"{layout}.ts", "mp2", seconds=1, layout=layout) for layout in ("stereo", "mono")
+    ]
+    file.write_bytes(b"".join(part.read_bytes() for part in parts))
+    with pytest.warns(VideoWarning, match=r"twice\.ts: its sound is damaged, and only a part of it is carried over"):
+        result = write(tmp_path, "overlay", scenes(100), replace(INFO, sound=str(file)))
+    assert len(read(result)) == 100
+    with av.open(str(result)) as container:
+        assert len([packet for packet in container.demux(audio=0) if packet.dts is not None]) > 20
 
 
 # ------------------------------------------------------------------------------------------------------- maps as they are

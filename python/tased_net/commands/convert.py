@@ -13,6 +13,7 @@ from ..weights import (
     Origin,
     WeightsError,
     architecture,
+    checked_about,
     described,
     is_encoder_key,
     put_weights,
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError(f"{target}: name a file that ends in .safetensors")
     if target.exists() and not options.overwrite:
         raise UsageError(f"{target} is there already: give --overwrite to replace it")
+    about = checked_about(options.about, "--about")
     weights = read_weights(source)
     _, state, stated, origin = weights
     if all(is_encoder_key(key) for key in state):
@@ -65,8 +67,7 @@ def run(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(f"--{str(error).replace('clip_length', 'clip-length')}") from error
     put_weights(net, weights)
-    about = options.about if options.about is not None else origin.about
-    net.origin = Origin(options.size or origin.size, about)
+    net.origin = Origin(options.size or origin.size, origin.about if about is None else about)
     target.parent.mkdir(parents=True, exist_ok=True)
     dtype = DTYPES[options.dtype] or next(value.dtype for value in state.values() if value.is_floating_point())
     net.save_pretrained(target, dtype=dtype)

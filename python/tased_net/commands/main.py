@@ -11,6 +11,7 @@ from typing import NoReturn
 from .. import __version__
 from ..errors import MemoryWarning, first_line, is_out_of_memory
 from ..frames import VideoWarning
+from ..images import quieten_pillow
 from ..memory import share_heap
 from ..texts import printable
 from ..weights import WeightsError
@@ -36,6 +37,7 @@ def run(arguments: Sequence[str] | None, came: Sequence[int]) -> int:
     options = argparse.Namespace(debug=False, when_stopped="")
     try:
         with warnings.catch_warnings():
+            quieten_pillow()
             for kind in (VideoWarning, MemoryWarning):
                 warnings.simplefilter("always", kind)
             warnings.showwarning = lambda message, *_: say(f"warning: {message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from pathlib import Path
 
 from ..data import DataError, open_dataset
@@ -44,7 +45,7 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """`tased pack`: returns 1 if the maps are not what the benchmark wants."""
-    method = options.method or options.pred.resolve().name
+    method = options.method or os.path.basename(os.path.realpath(options.pred))
     if method in ("", ".", "..") or not method.isprintable() or set(method) & set('/\\:*?"<>|'):
         raise UsageError(
             f"--method {method}: want the name of a folder that every system can unpack, such as TASED-Net"

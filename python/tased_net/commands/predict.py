@@ -225,12 +225,12 @@ def _work(job: Job, tasks: Sequence[Task], worker: Worker, options: argparse.Nam
         if isinstance(outcome, int):
             outcome = _finished(task, outcome, job)
         if isinstance(outcome, int):
-            progress.finish(task.source, list(task.targets.values()), outcome)
+            progress.finish(task.name, list(task.targets.values()), outcome)
         else:
-            failures[task.source] = outcome if task.source in outcome else f"{task.source}: {outcome}"
-            progress.fail(task.source, failures[task.source])
+            failures[task.name] = outcome if task.name in outcome else f"{task.name}: {outcome}"
+            progress.fail(task.name, failures[task.name])
     progress.end(failures)
-    if not failures or not any(task.taken() for task in tasks if task.source in job.begun):
+    if not failures or not any(task.taken() for task in tasks if task.name in job.begun):
         job.remove()
     else:
         say("the same command tries again what failed, and leaves what is done")
@@ -253,8 +253,8 @@ def _here(
     for task in tasks:
         try:
             _begin(task, job, options.overwrite)
-            progress.begin(task.source, worker.expected_frames(task))
-            sizes = Chunks(job.chunks[task.source], partial(job.change_chunk, task))
+            progress.begin(task.name, worker.expected_frames(task))
+            sizes = Chunks(job.chunks[task.name], partial(job.change_chunk, task))
             yield task, worker(task, progress.tick, sizes)
         except Exception as error:
             if options.debug:
@@ -267,7 +267,7 @@ def _begin(task: Task, job: Job, overwrite: bool) -> None:
     if job.has_begun(task):
         return
     taken = task.taken()
-    if taken and not overwrite and task.source not in job.begun:
+    if taken and not overwrite and task.name not in job.begun:
         raise FileExistsError(f"{taken[0]} is there already: give --overwrite to replace it")
     clear(task)
     job.begin(task)

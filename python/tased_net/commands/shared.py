@@ -107,7 +107,8 @@ def network(options: argparse.Namespace) -> tuple[TASEDNet, str]:
         return net, f"seed {options.seed}"
     if put_weights(net, weights) == "encoder":
         say(f"{options.weights} holds the encoder only: the prediction network is {untrained}")
-    elif net.origin.about is not None:
+        return net, f"seed {options.seed}, {weights.key()}"
+    if net.origin.about is not None:
         say(f"weights {options.weights}: {net.origin.about}")
     return net, weights.key()
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..images import SUFFIXES
-from ..sources import VIDEOS
+from ..sources import VIDEOS, holds
 from .cache import cached, keep
 from .errors import DataError
 
@@ -140,7 +140,7 @@ def list_folder(path: str) -> Folder:
                 names = of_suffix[suffix] if suffix in of_suffix else of_suffix.get(suffix.lower())
                 if names is images or names is matrices:
                     names.append(name)
-                elif entry.is_dir():
+                elif holds(entry.is_dir):
                     folders.append(name)
                 elif names is videos:
                     videos.append(name)

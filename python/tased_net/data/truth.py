@@ -58,7 +58,7 @@ def truth_size(path: str) -> tuple[int, int]:
 
 
 def _grey(path: str) -> NDArray[Any]:
-    with _told(path), images.quietly_opened(Path(path)) as image:
+    with _told(path), images.opened(Path(path)) as image:
         ImageOps.exif_transpose(image, in_place=True)  # a copy would hide that a palette is not there
         if image.mode == "F":
             raise DataError(f"{path}: holds floating-point values, whose range is unknown; save it with 8 or 16 bits")

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from ..data import Clips, DataError, Place, Sample
+from ..images import quieten_pillow
 from ..sharing import cores
 from .draws import Draws, FixedDraws
 
@@ -147,7 +148,7 @@ def _loader(
         num_workers=min(workers, cores()),
         collate_fn=_batch,
         pin_memory=pin,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_prepare_worker,
         generator=torch.Generator(),  # it draws seeds for workers, which need none: not from torch's own
     )
 
@@ -166,8 +167,9 @@ def _batch(loaded: Sequence[Loaded]) -> Batch:
     )
 
 
-def _leave_signals_to_the_parent(worker: int) -> None:
+def _prepare_worker(worker: int) -> None:
     """Ctrl-C reaches all processes of a terminal, and torchrun's SIGTERM all of its group: the parent finishes its step, for
     which it needs its workers. They end when it tells them, or has ended itself."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    quieten_pillow()  # which a worker that is not forked has not inherited
