@@ -978,6 +978,20 @@ def test_transfer_begins_with_the_weights_and_the_variant_of_a_file(recipe: Reci
 
 
 @pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("length", [4, 8])
+def test_a_resumed_transfer_has_the_variant_that_it_began_with(length: int, recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "first.safetensors"
+    TASEDNet(clip_length=length, width=0.02, decoder="tased").save_pretrained(file)
+    moved = replace(recipe, weights=str(file), clip_length=None, width=None, steps=2, drops=())
+    train(moved, tmp_path / "run")
+    file.unlink()  # what has begun needs it no more
+    train(replace(moved, steps=3), tmp_path / "run", resume=True)
+    options = TASEDNet.from_pretrained(tmp_path / "run" / "last.safetensors").options
+    assert (options["clip_length"], options["width"]) == (length, 0.02)
+    assert len(log(tmp_path / "run")) == 3
+
+
+@pytest.mark.usefixtures("no_pictures")
 def test_an_encoder_file_gives_the_encoder_and_the_seed_the_rest(recipe: Recipe, tmp_path: Path) -> None:
     recipe = replace(recipe, steps=1, lr=0.0, encoder_lr=0.0, weight_decay=0.0)
     torch.manual_seed(9)
