@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,6 +20,7 @@ from tased_net.train.draws import Draws, FixedDraws, layer_seed, uniform_places,
 from tased_net.train.folder import RunFolder
 from tased_net.train.loading import StepKeys
 from tased_net.train.optimise import Rates, optimiser_of
+from tased_net.train.pictures import Scene, draw_scenes
 from tased_net.train.processes import Processes
 from tased_net.train.statistics import RunningStatistics
 
@@ -193,6 +195,16 @@ def test_a_cancelled_step_leaves_no_trace_in_the_statistics() -> None:
     statistics.seen()
     statistics.cancel()
     torch.testing.assert_close(list(norm.buffers()), before, rtol=0, atol=0)
+
+
+# ---------------------------------------------------------------------------------------------------------- the pictures
+
+
+@pytest.mark.parametrize("name", ["cash$$", "$x^$", "a\nb"])
+def test_clips_are_named_as_they_are_and_not_as_formulas(name: str, tmp_path: Path) -> None:
+    image, map_ = np.zeros((8, 12, 3), np.uint8), np.ones((8, 12), np.float32)
+    draw_scenes(tmp_path / "scenes.png", [Scene(name, image, map_, map_)], "step 1")
+    assert (tmp_path / "scenes.png").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------------- the log
