@@ -546,6 +546,35 @@ def test_a_run_is_not_written_over_nor_made_another(recipe: Recipe, tmp_path: Pa
         train(recipe, tmp_path, resume=True)
 
 
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), r"cannot be read \(Permission denied\): mend that, and"),
+        (OSError(errno.EIO, "Input/output error"), r"cannot be read \(Input/output error\): mend that, and --resume$"),
+        (MemoryError(), r"memory does not suffice to read it, or it is damaged: make room, and --resume; or move it"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory does not suffice to read it"),
+    ],
+)
+def test_a_state_that_cannot_be_read_now_is_not_called_damaged(
+    error: Exception, sentence: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipe, steps=1)
+    train(recipe, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", failing(error))
+        with pytest.raises(TrainingError, match=rf"state\.pt: {sentence}"):
+            train(recipe, tmp_path, resume=True)
+    train(recipe, tmp_path, resume=True)
+
+
 # ------------------------------------------------------------------------------------------------------------ what goes wrong
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..checkpoints import CheckpointError, load_checkpoint
+from ..errors import is_out_of_memory
 from ..locks import NAME, HeldError, Lock
 from ..tased import TASEDNet
 from ..weights import WeightsError
@@ -84,13 +85,19 @@ class RunFolder:
         Raises
         ------
         TrainingError
-            If it is damaged, or of another version.
+            If it cannot be read, is damaged, or of another version.
         """
-        if not self.state.exists():
-            return None
         try:
+            if not self.state.exists():
+                return None
             state = load_checkpoint(self.state)
-        except (CheckpointError, OSError) as error:
+        except OSError as error:  # which tells nothing of the state: it may well be good
+            raise TrainingError(f"{self.state}: cannot be read ({error.strerror}): mend that, and --resume") from error
+        except CheckpointError as error:
+            if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+                raise TrainingError(
+                    f"{self.state}: {error}: make room, and --resume; or move it away to begin anew"
+                ) from error
             raise TrainingError(
                 f"{self.state}: not the state of a run, or damaged; move it away to begin anew"
             ) from error
