@@ -203,7 +203,9 @@ def _video(
         return note(Problem.NO_FRAMES)
     truth = [part.numbers() for part in (found.maps, found.fixations) if part is not None]
     if truth and {first, min(map(min, truth))} == {0, 1}:  # the same frames, counted from 0 here and from 1 there
-        first = 1 - first
+        # Images that end with the number with which the truth ends are counted as it is: a first one is missing.
+        if found.images is None or max(found.images.numbers()) != max(map(max, truth)):
+            first = 1 - first
     usable = frames.intersection(*({number - first for number in part} for part in truth))
     if not usable:
         return note(Problem.NO_MATCH)
