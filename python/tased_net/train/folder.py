@@ -137,12 +137,24 @@ class RunFolder:
             raise TrainingError(f"{error}: is the disk full? The one before is kept") from error
 
     def rows(self) -> list[Row]:
-        """The rows of the log; a last one that is cut short is left out."""
+        """The rows of the log; a last one that is cut short is left out.
+
+        Raises
+        ------
+        TrainingError
+            If it is damaged, or something else, as what a spreadsheet may have saved in its place.
+        """
         if not self.log.exists():
             return []
-        with self.log.open(newline="", encoding="utf-8") as file:
-            lines = [line for line in csv.DictReader(file) if line[COLUMNS[-1]] is not None]
-        return [{name: float(text) for name, text in line.items() if text} for line in lines]
+        try:
+            with self.log.open(newline="", encoding="utf-8-sig") as file:
+                lines = [line for line in csv.DictReader(file) if line[COLUMNS[-1]] is not None]
+            rows = [{name: float(line[name]) for name in COLUMNS if line[name]} for line in lines]
+            if not all({"step", "loss", "lr"} <= row.keys() for row in rows):
+                raise ValueError("a row without its step")
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise TrainingError(f"{self.log}: not the log of a run, or damaged; move it away, and --resume") from error
+        return rows
 
     def begin_log(self, step: int) -> None:
         """Takes out the rows after a step, which a resumed run will write again."""
