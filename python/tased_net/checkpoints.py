@@ -51,7 +51,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
     except Exception as error:
         if is_out_of_memory(error):  # what is whole may be too much, and what is damaged may announce any size
             raise CheckpointError("memory does not suffice to read it, or it is damaged") from error
-        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):  # EINVAL: a place before its beginning
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: a place before its beginning
             raise
         # damage is met with many types: RuntimeError, EOFError, KeyError, UnicodeDecodeError …
         raise CheckpointError("not a PyTorch weights file, or damaged") from error

@@ -246,9 +246,7 @@ def test_a_damaged_log_is_told_with_its_cure(damage: Callable[[str], str], tmp_p
     for step in (1, 2):
         folder.write_row({"step": float(step), "loss": 1 / step, "lr": 0.1})
     folder.log.write_text(damage(folder.log.read_text()))
-    with pytest.raises(
-        TrainingError, match=r"log\.csv: not the log of a run, or damaged; move it away, and --resume$"
-    ):
+    with pytest.raises(TrainingError, match=r"log\.csv: not the log of a run, or damaged; move it away, and --resume$"):
         folder.begin_log(2)
     folder.log.unlink()
     folder.begin_log(2)

@@ -235,10 +235,10 @@ def _agree(root: Path, settings: Settings, replaced: set[int]) -> bool:
         return False
     try:
         stated = json.loads((root / SETTINGS).read_text())
-        if not isinstance(stated, dict):
-            raise ValueError("no object")
     except (OSError, ValueError):
-        raise SettingsError(f"{root}: holds videos that are not `tased synth`'s: name another folder") from None
+        stated = None
+    if not isinstance(stated, dict):
+        raise SettingsError(f"{root}: holds videos that are not `tased synth`'s: name another folder")
     wanted = _stated(settings)
     differing = [name for name, value in wanted.items() if stated.get(name) != value]
     if differing and there - {f"{number:03d}" for number in replaced}:
