@@ -293,7 +293,7 @@ def switches_to_indices(
     Raises
     ------
     RuntimeError
-        If `switches` are not uint8.
+        If `switches` are not uint8, or of another number of dimensions.
     TypeError, ValueError
         As in `aux_pool`; also for an `output_size` of fewer than two.
 
@@ -307,6 +307,7 @@ def switches_to_indices(
     """
     if switches.dtype != torch.uint8:
         raise RuntimeError(f"switches must be uint8, but got {str(switches.dtype).removeprefix('torch.')}")
+    _check_rank(switches, "switches")
     kh, kw, sh, sw, ph, pw = _spatial(kernel_size, stride, padding)
     height, width = _last_two(output_size)
     frames, first_row, first_column = _window_corners(switches, sh, sw, ph, pw)
@@ -343,8 +344,8 @@ def indices_to_switches(
     Raises
     ------
     RuntimeError
-        If `indices` are not int64, a window has more than 256 positions, or an index lies outside its window; the message tells
-        which.
+        If `indices` are not int64, or of another number of dimensions, a window has more than 256 positions, or an index
+        lies outside its window; the message tells which.
     TypeError, ValueError
         As in `aux_pool`; also for an `output_size` of fewer than two.
 
@@ -356,6 +357,7 @@ def indices_to_switches(
     """
     if indices.dtype != torch.int64:
         raise RuntimeError(f"indices must be int64, but got {str(indices.dtype).removeprefix('torch.')}")
+    _check_rank(indices, "indices")
     kh, kw, sh, sw, ph, pw = _spatial(kernel_size, stride, padding)
     if kh * kw > 256:
         raise RuntimeError(
@@ -383,9 +385,16 @@ def _window_corners(grid: Tensor, sh: int, sw: int, ph: int, pw: int) -> tuple[T
     return t[:, None, None], h[:, None] * sh - ph, w * sw - pw
 
 
+def _check_rank(x: Tensor, name: str) -> None:
+    if x.dim() not in (4, 5):  # in the words of the kernels
+        shape = list(x.shape)
+        raise RuntimeError(f"{name} must have 4 dimensions (C, T, H, W) or 5 (N, C, T, H, W), but got shape {shape}")
+
+
 def _map_size(x: Tensor, windows: tuple[int, ...], output_size: Sequence[int] | None) -> tuple[int, int]:
     if output_size is not None:
         return _last_two(output_size)
+    _check_rank(x, "x")
     kh, kw, sh, sw, ph, pw = windows
     h, w = x.shape[-2:]
     return (h - 1) * sh - 2 * ph + kh, (w - 1) * sw - 2 * pw + kw

@@ -6,6 +6,7 @@ announce tensors of any size, or have Python compute a hash for years.
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
 import pickletools
@@ -15,6 +16,8 @@ from typing import IO, Any
 
 import torch
 from torch import Tensor
+
+from .errors import is_out_of_memory
 
 _PICKLES_OF_OLD = 5  # at the beginning of a file of before torch 1.6: magic number, version, machine, content, storages
 _MOST_PARTS = 10**7  # of an object, counted as often as it is referred to
@@ -31,13 +34,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
     ------
     CheckpointError
         If it is anything else.
-    PermissionError, FileNotFoundError
-        If the file cannot be opened.
+    OSError
+        If the file cannot be read.
     """
     try:
         _check_before(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (PermissionError, FileNotFoundError, CheckpointError):
+    except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
         if "GLOBAL" in str(error) or "Unsupported class" in str(error):
@@ -45,7 +48,15 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
                 "holds more than tensors, and reading it could run code; export its state_dict and load that"
             ) from error
         raise CheckpointError("not a PyTorch weights file, or damaged") from error
-    except Exception as error:  # damage is met with many types: RuntimeError, EOFError, KeyError, UnicodeDecodeError …
+    except Exception as error:
+        if is_out_of_memory(error):  # what is whole may be too much, and what is damaged may announce any size
+            raise CheckpointError("memory does not suffice to read it, or it is damaged") from error
+        if isinstance(error, OSError) and error.errno not in (
+            None,
+            errno.EINVAL,
+        ):  # EINVAL: a place before its beginning
+            raise
+        # damage is met with many types: RuntimeError, EOFError, KeyError, UnicodeDecodeError …
         raise CheckpointError("not a PyTorch weights file, or damaged") from error
     for tensor in _tensors(content):
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized

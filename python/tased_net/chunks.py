@@ -56,4 +56,5 @@ class Chunks:
             self._changed(place, size)
 
     def _settled(self, place: int) -> int:
-        return self.sizes[max(begin for begin in self.sizes if begin <= place)]
+        # A copy, as `computed` may add a place while another thread asks.
+        return self.sizes[max(begin for begin in list(self.sizes) if begin <= place)]

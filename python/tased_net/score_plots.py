@@ -14,6 +14,7 @@ from .frames import RGB
 from .render import TILE_WIDTH, Sheet, overlay
 from .scores import TITLES, Scores
 from .scoring import Example
+from .texts import printable
 from .writing import whole_file, write_image
 
 if TYPE_CHECKING:
@@ -37,11 +38,12 @@ def plot_videos(path: str | os.PathLike[str], scores: Scores, title: str) -> Non
         axes.plot(places, ends[:, 2], ".", color=DARK, markersize=4)
         axes.axhline(scores.mean()[column], color=DARK, linewidth=0.8, linestyle="--")
         axes.set_ylabel(TITLES[metric])
-        names = [scores.videos[number].name for number in order]
+        names = [printable(scores.videos[number].name) for number in order]
         if len(names) <= NAMED:
-            axes.set_xticks(places, names, rotation=90, fontsize=7)
+            axes.set_xticks(places, names, rotation=90, fontsize=7, parse_math=False)
         else:
-            axes.set_xticks([0, len(names) - 1], [f"{names[0]} (lowest)", f"{names[-1]} (highest)"], fontsize=7)
+            ends_named = [f"{names[0]} (lowest)", f"{names[-1]} (highest)"]
+            axes.set_xticks([0, len(names) - 1], ends_named, fontsize=7, parse_math=False)
     panels[-1].set_xlabel("videos by median; thick: half of the frames, thin: 80 %; dashed: mean over all frames")
     _save(figure, path)
 
@@ -72,7 +74,7 @@ def _panels(scores: Scores, title: str) -> tuple[Figure, list[Axes]]:
     count = len(scores.metrics)
     figure = Figure(figsize=(10, 0.8 + 1.7 * count), layout="constrained")
     panels = list(figure.subplots(count, 1, sharex=False, squeeze=False)[:, 0])
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold", parse_math=False)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
     return figure, panels
@@ -104,7 +106,7 @@ def draw_frames(
     videos = {video.name: video for video in split.videos}
     best, worst = chosen_examples(examples)
     rows = [
-        (f"{word}: {example.video} frame {example.frame}", example, _scene(videos[example.video], example))
+        (f"{word}: {printable(example.video)} frame {example.frame}", example, _scene(videos[example.video], example))
         for word, group in (("best", best), ("worst", worst))
         for example in group
     ]

@@ -37,7 +37,7 @@ def shown_value(value: object) -> str:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """A file of UTF-8 text of at most `most` bytes.
+    """A file of UTF-8 text of at most `most` bytes, without the mark that Windows sets before it.
 
     Raises
     ------
@@ -51,6 +51,6 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
     if len(data) > most:
         raise ValueError(f"is longer than {most:,} bytes")
     try:
-        return data.decode("utf-8").replace("\r\n", "\n")
+        return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError:
         raise ValueError("is not a text in UTF-8") from None

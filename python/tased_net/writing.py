@@ -27,12 +27,18 @@ QUALITY = 18  # x264's constant rate factor: no loss that one sees
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Gives a hidden path beside `path` to write to, which takes its name at the end, or vanishes if anything stops it."""
+def whole_file(path: str | os.PathLike[str], *, to_disk: bool = True) -> Iterator[Path]:
+    """Gives a hidden path beside `path` to write to, which takes its name at the end, or vanishes if anything stops it.
+
+    With `to_disk` it is on the disk before: a power cut leaves this file or the one before, and not an empty one.
+    """
     path = Path(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield beside
+        if to_disk:
+            with open(beside, "rb") as file:
+                os.fsync(file.fileno())
         os.replace(beside, path)
     finally:
         beside.unlink(missing_ok=True)
@@ -130,6 +136,6 @@ def _opened(sound: str | None, container: av.container.OutputContainer, start: F
 
 
 def write_image(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
-    """Writes a grey (H, W) or RGB (H, W, 3) image as PNG."""
-    with whole_file(path) as beside:
+    """Writes a grey (H, W) or RGB (H, W, 3) image as PNG; many are written at a time, so none waits for the disk."""
+    with whole_file(path, to_disk=False) as beside:
         Image.fromarray(image).save(beside, format="PNG")

@@ -134,6 +134,42 @@ def test_frames_counted_from_zero_are_matched_with_truth_counted_from_one(
     assert_is(video, 5, 4)
 
 
+@pytest.mark.parametrize(("images_from", "truth_from"), [(0, 1), (1, 0)])
+@pytest.mark.parametrize("dataset", ["dhf1k", "folder"])
+def test_a_first_frame_without_truth_or_image_shifts_no_map(
+    tmp_path: Path, dataset: str, images_from: int, truth_from: int
+) -> None:
+    frames = tmp_path / ("video/0005" if dataset == "dhf1k" else "0005/images")
+    truth = tmp_path / ("annotation/0005" if dataset == "dhf1k" else "0005")
+    for number in range(6):
+        if number >= images_from:
+            save(frames / f"{number:04d}.png", picture(5, number))
+        for kind, make in (("maps", density), ("fixation", fixations)):
+            if number >= truth_from:
+                save(truth / kind / f"{number:04d}.png", make(5, number))
+    (video,) = open_dataset(tmp_path, dataset).videos
+    index = video.length - 1
+    (image,) = video.images([index])
+    assert np.array_equal(image, picture(5, 5))
+    assert np.array_equal(video.density(index), density(5, 5) / np.float32(255))
+
+
+def test_images_that_end_early_are_matched_all_the_same(tmp_path: Path) -> None:
+    for index in range(6):
+        if index < 4:
+            save(tmp_path / "video" / "0005" / f"{index:04d}.png", picture(5, index))
+        for kind, make in (("maps", density), ("fixation", fixations)):
+            save(tmp_path / "annotation" / "0005" / kind / f"{index + 1:04d}.png", make(5, index))
+    (video,) = open_dataset(tmp_path, "dhf1k").videos
+    assert_is(video, 5, 4)
+
+
+def test_a_list_of_a_split_that_notepad_saved_has_its_first_video(tmp_path: Path) -> None:
+    write_clips(tmp_path, OWN)
+    (tmp_path / "train.txt").write_bytes(b"\xef\xbb\xbfstreet\r\npark\r\n")
+    assert names(open_dataset(tmp_path, "folder", "train")) == ["park", "street"]
+
+
 # ------------------------------------------------------------------------------------------------ Hollywood-2, UCF-Sports
 
 

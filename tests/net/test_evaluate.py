@@ -30,10 +30,11 @@ from tased_net.data import DATASETS, Split, open_dataset
 from tased_net.evaluate import evaluate
 from tased_net.predictions import MapFolder, NetworkMaps, read_map
 from tased_net.published import METRICS, published, table
-from tased_net.score_plots import chosen_examples, draw_frames
+from tased_net.score_plots import NAMED, chosen_examples, draw_frames, plot_time, plot_videos
 from tased_net.scores import Scores, VideoScores, compare
 from tased_net.scoring import OTHER_FRAMES
 from tased_net.submission import check
+from tased_net.texts import printable
 
 LENGTHS = {number: 2 + number % 3 for number in range(601, 621)}  # 20 videos
 
@@ -352,6 +353,26 @@ sys.exit(cli.main(sys.argv[2:]))
     assert same_files(whole, output)
     mean = json.loads((whole / "scores.json").read_text())["scores"]["nss"]["mean"]
     assert json.loads((tmp_path / "nss.json").read_text()) == pytest.approx(mean, abs=1e-12)
+
+
+@pytest.mark.parametrize("count", [2, NAMED + 1])
+@pytest.mark.parametrize("name", ["cash$$", "$x^$", "a\nb", "caf\udce9"])
+def test_names_are_drawn_as_they_are_and_not_as_formulas(name: str, count: int, tmp_path: Path) -> None:
+    frames = np.array([1, 2])
+    scores = Scores(
+        ("nss",), [VideoScores(f"{name}{number}{name}", frames, np.full((2, 1), number)) for number in range(count)]
+    )
+    for draw in (plot_videos, plot_time):
+        draw(tmp_path / "plot.png", scores, printable(f"{name} on a plain folder"))
+        (tmp_path / "plot.png").unlink()
+
+
+def test_maps_in_a_folder_named_like_a_formula_have_scores_and_plots(whole: Path, data: Path, tmp_path: Path) -> None:
+    maps = write_maps(tmp_path / "pred$x^$", {601: 3})
+    output = tmp_path / "scores"
+    options = ("--allow-missing", "--quiet")
+    assert tased("evaluate", maps, "--data", data, "--dataset", "dhf1k", "-o", output, *options) == 0
+    assert {file.name for file in output.iterdir()} == {file.name for file in whole.iterdir()}
 
 
 def test_a_stopped_run_goes_on_where_it_was(

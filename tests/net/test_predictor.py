@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import mmap
+import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -466,6 +468,45 @@ def test_the_sizes_of_chunks_give_the_same_bits_again(device: Any, monkeypatch: 
         again = Chunks(chunks.sizes)
         found = list(predict(frames, chunks=again))
     assert same(list(predict(frames, chunks=Chunks(again.sizes))), found)
+
+
+def test_sizes_of_chunks_are_asked_for_while_others_are_noted() -> None:
+    chunks, failed, done = Chunks({0: 4}), list[BaseException](), threading.Event()
+
+    def ask() -> None:
+        try:
+            while not done.is_set():
+                chunks.at(10**9)
+        except RuntimeError as error:
+            failed.append(error)
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=ask) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        for place in range(1, 600):
+            chunks.computed(place, place % 3 + 1)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(before)
+    assert failed == []
+
+
+@pytest.mark.parametrize("options", [{}, {"clip_length": 16, "aggregation": "late"}, {"maps": 3}])
+def test_both_backends_give_the_same_maps(options: dict[str, Any]) -> None:
+    """On one thread, as stock unpooling of windows that overlap races with more."""
+    found, frames, threads = [], noise(20), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        for backend in ("fused", "torch"):
+            found.append(maps_of(small_net(width=0.125, backend=backend, **options), frames, precision="float64"))
+    finally:
+        torch.set_num_threads(threads)
+    assert same(*found)
 
 
 def test_memory_that_does_not_suffice_for_a_window_is_an_error_after_the_maps_before(

@@ -71,7 +71,7 @@ def test_a_file_beats_a_named_recipe_of_its_name(tmp_path: Path, monkeypatch: py
         ('drops = "flat"', "drops must be steps in rising order such as 750,950, or plateau, got 'flat'"),
         ("clip_length = 12", "clip_length must be 4 or a multiple of 8, got 12"),
         ('dataset = "salicon"', "dataset must be one of dhf1k, hollywood2, ucfsports, folder, got 'salicon'"),
-        ('data = ""', "data must be a text, got ''"),
+        ('data = ""', "data must be a text in UTF-8, got ''"),
         ("[batch]", "batch must be a whole number of at least 1, got {}"),
     ],
 )
@@ -146,3 +146,13 @@ def test_an_error_in_a_recipe_is_one_of_usage(tmp_path: Path, capsys: pytest.Cap
     assert cli.main(arguments) == 2
     assert "nothing to train on: give data and dataset, on the command line or in the recipe" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_path_that_no_recipe_can_hold_is_refused() -> None:
+    with pytest.raises(RecipeError, match=r"^data must be a text in UTF-8, got '/d/caf\\udce9'$"):
+        load_recipe("small", {"data": "/d/caf\udce9"})
+
+
+def test_a_recipe_that_notepad_saved_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbfsteps = 7\r\n")
+    assert load_recipe(str(tmp_path / "mine.toml")).steps == 7

@@ -598,6 +598,17 @@ def test_a_full_disk_is_one_sentence(
     assert message.count("\n") == 1
     assert [path.name for path in (tmp_path / "video").iterdir()] == ["001.AVI"]
     assert [path.name for path in (tmp_path / "annotation").iterdir()] == ["0001"]
+    calls = iter(range(1000))
+    options += ["--overwrite", "--seed", 1]  # with which the same command begins again at the first video
+    assert tased("-o", tmp_path, *options) == 1
+    sentence = "whole videos stay, and the same command without --overwrite writes those that are missing"
+    assert f"No space left on device: {sentence}" in capsys.readouterr().err
+    first = (tmp_path / "video" / "001.AVI").stat().st_mtime_ns
+    options.remove("--overwrite")
+    monkeypatch.setattr(Image.Image, "save", save)
+    assert tased("-o", tmp_path, *options) == 0
+    assert len(list((tmp_path / "video").iterdir())) == 3
+    assert (tmp_path / "video" / "001.AVI").stat().st_mtime_ns == first
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
@@ -643,6 +654,9 @@ def test_a_folder_of_other_clips_is_left_alone(
     capsys.readouterr()
     (tmp_path / "a" / "synthetic.json").unlink()  # as if it were the real dataset
     assert tased("-o", tmp_path / "a", "--videos", 2, "--overwrite", *options) == 2
+    assert "holds videos that are not `tased synth`'s: name another folder" in capsys.readouterr().err
+    (tmp_path / "a" / "synthetic.json").write_text("[1]")  # or another program's
+    assert tased("-o", tmp_path / "a", "--videos", 2, *options) == 2
     assert "holds videos that are not `tased synth`'s: name another folder" in capsys.readouterr().err
     (tmp_path / "file").touch()
     assert tased("-o", tmp_path / "file", *options) == 2

@@ -546,6 +546,35 @@ def test_a_run_is_not_written_over_nor_made_another(recipe: Recipe, tmp_path: Pa
         train(recipe, tmp_path, resume=True)
 
 
+def failing(error: Exception) -> Callable[..., Any]:
+    def fail(*arguments: Any, **options: Any) -> Any:
+        raise error
+
+    return fail
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), r"cannot be read \(Permission denied\): mend that, and"),
+        (OSError(errno.EIO, "Input/output error"), r"cannot be read \(Input/output error\): mend that, and --resume$"),
+        (MemoryError(), r"memory does not suffice to read it, or it is damaged: make room, and --resume; or move it"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "memory does not suffice to read it"),
+    ],
+)
+def test_a_state_that_cannot_be_read_now_is_not_called_damaged(
+    error: Exception, sentence: str, recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = replace(recipe, steps=1)
+    train(recipe, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", failing(error))
+        with pytest.raises(TrainingError, match=rf"state\.pt: {sentence}"):
+            train(recipe, tmp_path, resume=True)
+    train(recipe, tmp_path, resume=True)
+
+
 # ------------------------------------------------------------------------------------------------------------ what goes wrong
 
 
@@ -975,6 +1004,20 @@ def test_transfer_begins_with_the_weights_and_the_variant_of_a_file(recipe: Reci
         train(replace(recipe, encoder_weights=str(file), maps=2), tmp_path / "other")
     with pytest.raises(RecipeError, match=r"^weights and encoder_weights are both given"):
         train(replace(moved, weights=str(file), encoder_weights=str(file)), tmp_path / "other")
+
+
+@pytest.mark.usefixtures("no_pictures")
+@pytest.mark.parametrize("length", [4, 8])
+def test_a_resumed_transfer_has_the_variant_that_it_began_with(length: int, recipe: Recipe, tmp_path: Path) -> None:
+    file = tmp_path / "first.safetensors"
+    TASEDNet(clip_length=length, width=0.02, decoder="tased").save_pretrained(file)
+    moved = replace(recipe, weights=str(file), clip_length=None, width=None, steps=2, drops=())
+    train(moved, tmp_path / "run")
+    file.unlink()  # what has begun needs it no more
+    train(replace(moved, steps=3), tmp_path / "run", resume=True)
+    options = TASEDNet.from_pretrained(tmp_path / "run" / "last.safetensors").options
+    assert (options["clip_length"], options["width"]) == (length, 0.02)
+    assert len(log(tmp_path / "run")) == 3
 
 
 @pytest.mark.usefixtures("no_pictures")

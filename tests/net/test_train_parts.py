@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -16,9 +18,10 @@ from tased_net.recipes import Recipe
 from tased_net.s3d import batch_norm
 from tased_net.tased import TASEDNet
 from tased_net.train.draws import Draws, FixedDraws, layer_seed, uniform_places, usable_starts
-from tased_net.train.folder import RunFolder
+from tased_net.train.folder import RunFolder, TrainingError
 from tased_net.train.loading import StepKeys
 from tased_net.train.optimise import Rates, optimiser_of
+from tased_net.train.pictures import Scene, draw_scenes
 from tased_net.train.processes import Processes
 from tased_net.train.statistics import RunningStatistics
 
@@ -195,6 +198,16 @@ def test_a_cancelled_step_leaves_no_trace_in_the_statistics() -> None:
     torch.testing.assert_close(list(norm.buffers()), before, rtol=0, atol=0)
 
 
+# ---------------------------------------------------------------------------------------------------------- the pictures
+
+
+@pytest.mark.parametrize("name", ["cash$$", "$x^$", "a\nb"])
+def test_clips_are_named_as_they_are_and_not_as_formulas(name: str, tmp_path: Path) -> None:
+    image, map_ = np.zeros((8, 12, 3), np.uint8), np.ones((8, 12), np.float32)
+    draw_scenes(tmp_path / "scenes.png", [Scene(name, image, map_, map_)], "step 1")
+    assert (tmp_path / "scenes.png").exists()
+
+
 # ---------------------------------------------------------------------------------------------------------------- the log
 
 
@@ -210,3 +223,31 @@ def test_a_log_that_was_cut_short_is_read_and_goes_on(tmp_path: Path) -> None:
     folder.begin_log(2)
     folder.write_row(rows[2])
     assert folder.rows() == [pytest.approx(row) for row in rows]
+
+
+def as_a_spreadsheet_has_it(text: str) -> str:
+    return text.replace(",", ";")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        as_a_spreadsheet_has_it,
+        lambda text: text.replace("0.5", "\0\0\0"),
+        lambda text: text.replace("0.5", "1/2"),
+        lambda text: text.replace("step,loss", "loss"),
+        lambda text: text.replace("\n2,", "\n,"),
+        lambda text: "\0\n" * 100,
+    ],
+)
+def test_a_damaged_log_is_told_with_its_cure(damage: Callable[[str], str], tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.begin_log(0)
+    for step in (1, 2):
+        folder.write_row({"step": float(step), "loss": 1 / step, "lr": 0.1})
+    folder.log.write_text(damage(folder.log.read_text()))
+    with pytest.raises(TrainingError, match=r"log\.csv: not the log of a run, or damaged; move it away, and --resume$"):
+        folder.begin_log(2)
+    folder.log.unlink()
+    folder.begin_log(2)
+    assert folder.rows() == []

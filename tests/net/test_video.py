@@ -615,6 +615,18 @@ def test_a_file_takes_its_name_only_when_it_is_whole(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("fsync"), fsync(file))[1])
+    monkeypatch.setattr(os, "replace", lambda *names: (done.append("replace"), replace(*names))[1])
+    with whole_file(tmp_path / "a") as beside:
+        beside.write_text("whole")
+    assert done == ["fsync", "replace"]
+    write_image(tmp_path / "a.png", quadrants())  # one of many: a job has them all written in its end
+    assert done == ["fsync", "replace", "replace"]
+
+
 def test_images_are_written_without_loss(tmp_path: Path) -> None:
     for image in (quadrants(), quadrants()[..., 0]):
         write_image(tmp_path / "a.png", image)

@@ -49,6 +49,7 @@ ERRORS: dict[str, tuple[Callable[[], Any], str]] = {
     "rank of pool3d's x": (lambda: max_pool3d(x(1, 1, 2, 8, 14, 12), 3), f"x {RANK} [1, 1, 2, 8, 14, 12]"),
     "rank of z_enc": (lambda: aux_pool_unpool(z(14, 12), x(), 4, 3, 2, 1), f"z_enc {RANK} [14, 12]"),
     "rank of unpool's x": (lambda: max_unpool(x(2, 7, 6), switches(), 3, 2, 1), f"x {RANK} [2, 7, 6]"),
+    "rank of unpool's x on its own": (lambda: max_unpool(x(6), switches(6), 3), f"x {RANK} [6]"),
     "dtype of z": (lambda: aux_pool(z(dtype=torch.int64), 4, 3, 2, 1), f"z {FLOATS} int64"),
     "complex z": (lambda: aux_max_pool(z(dtype=torch.complex64), 4, 3, 2, 1), f"z {FLOATS} complex64"),
     "dtype of pool3d's x": (lambda: max_pool3d(x(dtype=torch.bool), 2), f"x {FLOATS} bool"),
@@ -258,11 +259,16 @@ def test_an_index_outside_its_window_is_refused(index: int, device: torch.device
         tased_ext.indices_to_switches(indices, (1, 3), output_size=(1, 6))
 
 
-def test_conversions_refuse_other_dtypes_and_larger_windows(device: torch.device) -> None:
+def test_conversions_refuse_other_dtypes_ranks_and_larger_windows(device: torch.device) -> None:
     with pytest.raises(RuntimeError, match="switches must be uint8, but got int64"):
         tased_ext.switches_to_indices(switches(dtype=torch.int64).to(device), 2, output_size=(14, 12))
     with pytest.raises(RuntimeError, match="indices must be int64, but got int32"):
         tased_ext.indices_to_switches(switches(dtype=torch.int32).to(device), 2, output_size=(14, 12))
+    for shape in ((6,), (7, 6), (1, 1, 1, 1, 7, 6)):
+        with pytest.raises(RuntimeError, match=re.escape(f"switches {RANK} {list(shape)}")):
+            tased_ext.switches_to_indices(switches(*shape).to(device), 2, output_size=(14, 12))
+        with pytest.raises(RuntimeError, match=re.escape(f"indices {RANK} {list(shape)}")):
+            tased_ext.indices_to_switches(switches(*shape, dtype=torch.int64).to(device), 2, output_size=(14, 12))
     with pytest.raises(RuntimeError, match=f"a window of 1x16x17 {BYTE} torch.nn.MaxUnpool3d"):
         tased_ext.indices_to_switches(switches(dtype=torch.int64).to(device), (16, 17), output_size=(14, 12))
 

@@ -203,7 +203,7 @@ def refused(faults: Faults, sentence: str) -> int:
 
 def _write(output: Path, evaluation: Evaluation, split: Split, source: Path, options: argparse.Namespace) -> None:
     scores = evaluation.scores
-    title = f"{source.name} on {DATASETS[split.name].title}{f', {split.split}' if split.split else ''}"
+    title = f"{printable(source.name)} on {DATASETS[split.name].title}{f', {split.split}' if split.split else ''}"
     write_frames(output / "frames.csv", scores)
     write_videos(output / "videos.csv", scores)
     plot_videos(output / "videos.png", scores, title)

@@ -39,7 +39,7 @@ def keep(kind: str, path: str, value: object) -> None:
     try:
         file = _file(kind, path)
         file.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(file) as beside:
+        with whole_file(file, to_disk=False) as beside:
             beside.write_text(json.dumps({"path": path, "value": value}, separators=(",", ":")), encoding="utf-8")
     except (OSError, RuntimeError) as error:
         log.debug("cache entry for %s is not written: %s", path, error)

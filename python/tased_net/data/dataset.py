@@ -16,6 +16,7 @@ from ..texts import read_text
 from .cache import log
 from .errors import DataError
 from .layouts import DATASETS, SPLITS, Found, Layout, find_videos
+from .listing import Series
 from .problems import Problem, Problems, natural
 from .seeking import VideoFile, open_file
 from .videos import ImageFiles, Source, Split, Video
@@ -176,6 +177,10 @@ def _opened(wanted: list[Found], progress: bool) -> dict[str, VideoFile | None]:
         pool.shutdown(cancel_futures=True)  # ctrl-C does not wait for the rest
 
 
+def _end_alike(images: Series | None, truth: list[set[int]]) -> bool:
+    return images is not None and max(images.numbers()) == max(map(max, truth))
+
+
 def _video(
     found: Found, layout: Layout, files: dict[str, VideoFile | None], annotated: bool, problems: Problems
 ) -> Video | None:
@@ -202,7 +207,9 @@ def _video(
     else:
         return note(Problem.NO_FRAMES)
     truth = [part.numbers() for part in (found.maps, found.fixations) if part is not None]
-    if truth and {first, min(map(min, truth))} == {0, 1}:  # the same frames, counted from 0 here and from 1 there
+    # The same frames, counted from 0 here and from 1 there. But images that end with the number with which the truth ends are
+    # counted as it is: a first one is missing.
+    if truth and {first, min(map(min, truth))} == {0, 1} and not _end_alike(found.images, truth):
         first = 1 - first
     usable = frames.intersection(*({number - first for number in part} for part in truth))
     if not usable:

@@ -78,6 +78,11 @@ def _one_of(*names: str) -> Kind:
     return Kind(f"one of {', '.join(names)}", str, lambda value: value in names)
 
 
+def _is_text(value: object) -> bool:
+    """Whether it is a text that a recipe can have: names of files may hold bytes that no file of text can."""
+    return isinstance(value, str) and value != "" and not any("\ud800" <= one <= "\udfff" for one in value)
+
+
 def _is_size(value: object) -> bool:
     try:
         read_size(value if isinstance(value, str) else "")
@@ -105,7 +110,7 @@ def _read_drops(text: str) -> str | list[int]:
 
 
 FLAG = Kind("true or false", bool, lambda value: isinstance(value, bool))
-TEXT = Kind("a text", str, lambda value: isinstance(value, str) and value != "")
+TEXT = Kind("a text in UTF-8", str, _is_text)
 NOT_NEGATIVE = _number("a number of at least 0", lambda value: value >= 0)
 POSITIVE = _number("a positive number", lambda value: value > 0)
 SHARE = _number("a number from 0 to below 1", lambda value: 0 <= value < 1)

@@ -127,7 +127,7 @@ def write_dataset(
     except HeldError as error:
         raise SettingsError(str(error)) from error
     except OSError as error:
-        raise _unwritten(root, error) from error
+        raise _unwritten(root, error, overwrite) from error
     with lock:
         return _write_missing(root, numbers, settings, workers, overwrite, progress)
 
@@ -150,7 +150,7 @@ def _write_missing(
             for _ in videos:
                 bar.update()
     except OSError as error:
-        raise _unwritten(root, error) from error
+        raise _unwritten(root, error, overwrite) from error
     except BrokenProcessPool as error:
         raise SynthError("a worker has died, perhaps for lack of memory: give fewer --workers") from error
     finally:
@@ -159,8 +159,12 @@ def _write_missing(
     return len(wanted)
 
 
-def _unwritten(root: Path, error: OSError) -> SynthError:
+def _unwritten(root: Path, error: OSError, overwrite: bool) -> SynthError:
     reason = error.strerror or str(error)
+    if overwrite:  # which would begin again at the first video
+        return SynthError(
+            f"{root}: {reason}: whole videos stay, and the same command without --overwrite writes those that are missing"
+        )
     return SynthError(f"{root}: {reason}: whole videos stay, and the same command goes on with the rest")
 
 
@@ -232,7 +236,9 @@ def _agree(root: Path, settings: Settings, replaced: set[int]) -> bool:
     try:
         stated = json.loads((root / SETTINGS).read_text())
     except (OSError, ValueError):
-        raise SettingsError(f"{root}: holds videos that are not `tased synth`'s: name another folder") from None
+        stated = None
+    if not isinstance(stated, dict):
+        raise SettingsError(f"{root}: holds videos that are not `tased synth`'s: name another folder")
     wanted = _stated(settings)
     differing = [name for name, value in wanted.items() if stated.get(name) != value]
     if differing and there - {f"{number:03d}" for number in replaced}:

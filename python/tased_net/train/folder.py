@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..checkpoints import CheckpointError, load_checkpoint
+from ..errors import is_out_of_memory
 from ..locks import NAME, HeldError, Lock
 from ..tased import TASEDNet
 from ..weights import WeightsError
@@ -84,13 +85,19 @@ class RunFolder:
         Raises
         ------
         TrainingError
-            If it is damaged, or of another version.
+            If it cannot be read, is damaged, or of another version.
         """
-        if not self.state.exists():
-            return None
         try:
+            if not self.state.exists():
+                return None
             state = load_checkpoint(self.state)
-        except (CheckpointError, OSError) as error:
+        except OSError as error:  # which tells nothing of the state: it may well be good
+            raise TrainingError(f"{self.state}: cannot be read ({error.strerror}): mend that, and --resume") from error
+        except CheckpointError as error:
+            if error.__cause__ is not None and is_out_of_memory(error.__cause__):
+                raise TrainingError(
+                    f"{self.state}: {error}: make room, and --resume; or move it away to begin anew"
+                ) from error
             raise TrainingError(
                 f"{self.state}: not the state of a run, or damaged; move it away to begin anew"
             ) from error
@@ -130,12 +137,24 @@ class RunFolder:
             raise TrainingError(f"{error}: is the disk full? The one before is kept") from error
 
     def rows(self) -> list[Row]:
-        """The rows of the log; a last one that is cut short is left out."""
+        """The rows of the log; a last one that is cut short is left out.
+
+        Raises
+        ------
+        TrainingError
+            If it is damaged, or something else, as what a spreadsheet may have saved in its place.
+        """
         if not self.log.exists():
             return []
-        with self.log.open(newline="", encoding="utf-8") as file:
-            lines = [line for line in csv.DictReader(file) if line[COLUMNS[-1]] is not None]
-        return [{name: float(text) for name, text in line.items() if text} for line in lines]
+        try:
+            with self.log.open(newline="", encoding="utf-8-sig") as file:
+                lines = [line for line in csv.DictReader(file) if line[COLUMNS[-1]] is not None]
+            rows = [{name: float(line[name]) for name in COLUMNS if line[name]} for line in lines]
+            if not all({"step", "loss", "lr"} <= row.keys() for row in rows):
+                raise ValueError("a row without its step")
+        except (csv.Error, KeyError, TypeError, ValueError) as error:
+            raise TrainingError(f"{self.log}: not the log of a run, or damaged; move it away, and --resume") from error
+        return rows
 
     def begin_log(self, step: int) -> None:
         """Takes out the rows after a step, which a resumed run will write again."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ..frames import RGB
 from ..render import COLORMAP, Map
+from ..texts import printable
 from ..writing import whole_file
 from .folder import Row
 
@@ -68,7 +69,7 @@ def draw_scenes(path: str | os.PathLike[str], scenes: Sequence[Scene], title: st
             axes.imshow(map_, cmap=COLORMAP, vmin=0, vmax=max(float(map_.max()), 1e-12))
         for axes in row:
             axes.set_axis_off()
-        row[0].set_title(scene.name, color="#f2f2f2", fontsize=7, loc="left", pad=2)
+        row[0].set_title(printable(scene.name), color="#f2f2f2", fontsize=7, loc="left", pad=2, parse_math=False)
     for axes, name in zip(grid[0, 1:], ("truth", "predicted"), strict=True):
         axes.set_title(name, color="#f2f2f2", fontsize=7, loc="left", pad=2)
     _save(figure, path)

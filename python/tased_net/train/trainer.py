@@ -509,9 +509,12 @@ def _refuse_what_cannot_be(recipe: Recipe, device: torch.device, processes: Proc
 
 
 def _network(recipe: Recipe, state: State | None, device: torch.device, tell: Tell) -> TASEDNet:
-    """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed."""
+    """The network to begin with; its first weights are those of a file, or drawn by the recipe's seed.
+
+    A run that is resumed has the variant that it began with: the file that stated it may be gone, or another one by now.
+    """
     weights = read_weights(recipe.weights) if recipe.weights is not None and state is None else None
-    stated = (weights and weights.options) or {}
+    stated = network_options(Recipe(**state["recipe"])) if state is not None else (weights and weights.options) or {}
     begins_at_random = recipe.weights is None and recipe.encoder_weights == "none"
     torch.manual_seed(recipe.seed)
     try:
