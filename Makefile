@@ -79,7 +79,7 @@ format: $(READY)  ## formats Python, C++ and CUDA
 
 cuda: $(READY)  ## the CUDA library in build/cuda, for all architectures, with ptxas's report in build/cuda/ptxas.log
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cmake -S . -B build/cuda -G Ninja -DTASED_CUDA=1 \
-	    -DPython_EXECUTABLE=$(abspath $(BIN)/python)
+	    -DPython_EXECUTABLE="$(abspath $(BIN)/python)"
 	$(BIN)/cmake --build build/cuda --target _C_cuda $(if $(MAX_JOBS),-j$(MAX_JOBS))
 	find build/cuda -name '*.cu.o.ptxas' | sort | xargs cat > build/cuda/ptxas.log
 

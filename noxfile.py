@@ -35,6 +35,7 @@ def run_tests(session: nox.Session, build: str, torch: str, *packages: str, warn
     cuda = session.run("python", "-c", "import torch; print(torch.version.cuda)", silent=True)
     if (str(cuda).strip() == "None") != (build == "cpu"):
         session.error(f"pip chose a torch for CUDA {str(cuda).strip()}, but this session takes its build for {build}")
+    shutil.rmtree(folder / "sdist", ignore_errors=True)
     session.run("python", "setup.py", "--quiet", "sdist", "--dist-dir", str(folder / "sdist"))
     shutil.rmtree(folder / "sources", ignore_errors=True)
     shutil.unpack_archive(next((folder / "sdist").glob("*.tar.gz")), folder / "sources")

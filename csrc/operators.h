@@ -2,7 +2,6 @@
 // kept from the (large) map to everything that is returned. Schema and argument order: tased_ext.cpp.
 #pragma once
 
-#include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 
 #include <array>

@@ -19,6 +19,7 @@ from typing import NamedTuple, NoReturn
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = {"_C": ["csrc/*.cpp", "csrc/cpu/*.cpp"], "_C_cuda": ["csrc/cuda/*.cu"]}
 ARCHITECTURES = ["7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0"]  # and PTX of the newest
+CACHES = ("ccache", "sccache")  # that may stand before a compiler
 FLAGS = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 FLAGS += ["-DTORCH_TARGET_VERSION=0x020a000000000000", "-DPy_LIMITED_API=0x030A0000"]
 
@@ -108,7 +109,10 @@ def choose_architectures(nvcc: str) -> list[str]:
     for name in chosen:
         capability = re.fullmatch(r"(\d+\.\d)[af]?(\+PTX)?", name)
         if capability is None or capability[1] not in known:
-            fail(f"TORCH_CUDA_ARCH_LIST has {name}, but {nvcc} knows {' '.join(known)}; write it as '8.0;9.0+PTX'")
+            sentence = f"TORCH_CUDA_ARCH_LIST has {name}, but {nvcc} knows {' '.join(known)}; write it as '8.0;9.0+PTX'"
+            if capability is None:
+                fail(sentence)
+            raise Unusable(sentence)  # the Makefile lists the GPUs that are here, which may be newer than the toolkit
     return chosen
 
 
@@ -125,7 +129,11 @@ def cuda_toolchain(torch: ModuleType, cxx: list[str]) -> Toolchain:
     compile_flags, link_flags = common_flags(torch)
     return Toolchain(
         f"{nvcc} ({release}) for {' '.join(architectures)}",
-        [nvcc, "-forward-unknown-to-host-compiler", f"-ccbin={next(word for word in cxx if word != 'ccache')}"],
+        [
+            nvcc,
+            "-forward-unknown-to-host-compiler",
+            f"-ccbin={next(word for word in cxx if Path(word).name not in CACHES)}",
+        ],
         [*compile_flags, "-DUSE_CUDA", "-lineinfo", names, *map(gencode, architectures)],
         # nvcc links CUDA's runtime statically; its symbols are hidden, so torch's may be of another major version.
         [*link_flags, "-ltorch_cuda", "-Wl,--exclude-libs,ALL"],

@@ -16,7 +16,7 @@ struct Lanes {
   Rows<key_t> key;
   Rows<tag_t> tag;
 
-  Lanes from(int64_t row, int64_t lane = 0) const { return {key.from(row, lane), tag.from(row, lane)}; }
+  Lanes from(int64_t row) const { return {key.from(row), tag.from(row)}; }
   Lanes pitched(int64_t pitch) const { return {{key.data, pitch}, {tag.data, pitch}}; }
   bool dense(int64_t lanes) const { return key.pitch == lanes && (!tag.data || tag.pitch == lanes); }
 };

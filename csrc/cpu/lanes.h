@@ -115,6 +115,8 @@ template <>
 struct IntOfSize<8> {
   using type = int64_t;
 };
+template <class T>
+using tag_of = typename IntOfSize<sizeof(T)>::type;
 
 // Keys that are floats or order_keys.
 template <class key>

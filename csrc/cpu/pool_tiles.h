@@ -1,6 +1,6 @@
-// Pools one tile of a map at a time: some rows (and, with channels last, columns and channels) of windows, small enough
-// for a core's cache. First the maximum over frames (fold), then across the columns of every row of the map, then down
-// the rows of the windows.
+// Pools one tile of a map at a time: some rows of windows (with channels last, some columns and channels of them),
+// small enough for a core's cache but where a contiguous row is longer than that. First the maximum over frames (fold),
+// then across the columns of every row of the map, then down the rows of the windows.
 #pragma once
 
 #include <cstdint>
@@ -399,7 +399,6 @@ class ChannelsLastTile : TileBase<scalar_t, kValues, kTags> {
         if (direct_) {
           row = folded(tile, frames, r);
         } else {
-          candidates_.clear();
           row = across_.at(r % g_.h.kernel * across_lanes_, channels);
           window_rows_ = {{folded(tile, frames, r), 0}};
           meet(tile, window_rows_, tagged_, row);

@@ -13,9 +13,6 @@ namespace tased {
 // A tag that is no offset.
 constexpr int32_t kNoOffset = -1;
 
-template <class lane_t>
-using tag_of = typename IntOfSize<sizeof(lane_t)>::type;
-
 template <class lane_t, class tag_t>
 struct Source {
   Rows<const lane_t> value;

@@ -149,7 +149,7 @@ struct VectorMeet<BFloat16, Meet::kSum> : VectorMeetOfHalf<BFloat16> {};
 // what those that point to it come to. Columns of one phase, which are a stride apart, have their windows side by side.
 template <class scalar_t, Meet kMeet>
 class VectorWrite {
-  using bits_t = typename IntOfSize<sizeof(scalar_t)>::type;
+  using bits_t = tag_of<scalar_t>;
   using V = Vector<sizeof(scalar_t)>;
   using M = VectorMeet<scalar_t, kMeet>;
   using mask_t = typename V::mask_t;
@@ -313,7 +313,7 @@ struct VectorRead {
 
 template <class scalar_t, Meet kMeet>
 struct VectorWrite {
-  using bits_t = typename IntOfSize<sizeof(scalar_t)>::type;
+  using bits_t = tag_of<scalar_t>;
   static bool pays(const PoolGeometry&) { return false; }
   explicit VectorWrite(const PoolGeometry&) {}
   void operator()(const PlaneOfWindows<bits_t>&, Rows<bits_t>, const Range&) const {}

@@ -51,12 +51,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> Any:
     except Exception as error:
         if is_out_of_memory(error):  # what is whole may be too much, and what is damaged may announce any size
             raise CheckpointError("memory does not suffice to read it, or it is damaged") from error
-        if isinstance(error, OSError) and error.errno not in (
-            None,
-            errno.EINVAL,
-        ):  # EINVAL: a place before its beginning
+        # Damage is met with many types: RuntimeError, EOFError, KeyError, UnicodeDecodeError, and the OSError of a place before the
+        # file's beginning. Any other OSError is the system's.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
-        # damage is met with many types: RuntimeError, EOFError, KeyError, UnicodeDecodeError …
         raise CheckpointError("not a PyTorch weights file, or damaged") from error
     for tensor in _tensors(content):
         plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized

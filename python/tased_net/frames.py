@@ -48,6 +48,8 @@ def network_input(image: RGB, size: tuple[int, int]) -> Tensor:
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"frames must be uint8 RGB (H, W, 3), got {image.dtype} {image.shape}")
+    # PyTorch takes no array that is flipped, and warns of one that is read-only.
+    image = np.require(image, requirements=["C", "W"])
     frame = torch.from_numpy(image).permute(2, 0, 1)[None].float()
     return F.interpolate(frame, size, mode="bilinear", align_corners=False)[0].mul_(2).sub_(255).div_(255)
 

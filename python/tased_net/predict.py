@@ -50,6 +50,8 @@ def postprocess(saliency: NDArray[Any] | Tensor) -> Map:
     numpy.ndarray
         float32 (h, w), its maximum 1 (a map of zeros stays one).
     """
+    if isinstance(saliency, Tensor):
+        saliency = saliency.detach().float().cpu().numpy()
     return Style().shown(np.asarray(saliency))
 
 

@@ -113,7 +113,8 @@ class Predictor:
             raise ValueError(f"compile must be True, False or 'auto', got {compile!r}")
         if chunk is not None and chunk < 1:
             raise ValueError(f"chunk must be at least 1, got {chunk}")
-        size = size or net.origin.size or SIZE
+        height, width = size or net.origin.size or SIZE
+        size = (height, width)
         if min(size) < MIN_SIDE:
             raise ValueError(f"size must be at least {MIN_SIDE} pixels high and wide, got {size}")
         if device is None:
@@ -176,17 +177,17 @@ class Predictor:
         Raises
         ------
         ValueError
-            If a frame is not uint8 RGB, the step does not go with the network's maps, or `start` is no border.
+            If a frame is neither uint8 RGB nor prepared, the step is not positive or does not go with the network's maps, or `start` is no border.
         MemoryError
             If memory does not suffice for a single window; maps before it have come.
         """
         step = self._step(step)
         if start != self.border(start, step)[0]:
             raise ValueError(f"start must be a segment's border, such as {self.border(start, step)[0]}, got {start}")
-        resized = (frame if isinstance(frame, Tensor) else self.prepared(frame) for frame in frames)
+        resized = map(self._resized, frames)
         compiled = self.repays_compiling(expected, step)
         if live:
-            return self._live(resized, step, compiled)
+            return self._live(resized, step, compiled, tick)
         windows = sliding_windows(resized, self.clip_length, self.maps, step, start // self.maps)
         groups = self._groups(
             _segments(windows, start // self.maps), chunks or Chunks({0: self.chunk}), step == 1, compiled, tick
@@ -245,6 +246,19 @@ class Predictor:
         """
         return network_input(frame, self.size).permute(1, 2, 0).contiguous()
 
+    def _resized(self, frame: RGB | Tensor) -> Tensor:
+        """A frame, prepared if it is not yet."""
+        if not isinstance(frame, Tensor):
+            return self.prepared(frame)
+        if frame.dtype == torch.uint8:
+            return self.prepared(frame.cpu().numpy())
+        if frame.dtype != torch.float32 or tuple(frame.shape) != (*self.size, 3):
+            raise ValueError(
+                f"frames must be uint8 RGB (H, W, 3), or as `prepared` makes them, float32 {(*self.size, 3)}; got "
+                f"{frame.dtype} {tuple(frame.shape)}"
+            )
+        return frame
+
     def most_frames(self, step: Fraction | int = 1) -> int:
         """How many frames it takes at most before their maps come."""
         windows = 1 + self.chunk if len(self._engines) == 1 else SEGMENT * (len(self._engines) + 1)
@@ -252,7 +266,9 @@ class Predictor:
 
     def _step(self, step: Fraction | int) -> Fraction | int:
         """1 where the step is so near it that clips have the same frames, as with 30 of 29.97 frames a second."""
-        return 1 if step > 0 and look_back(self.clip_length, step) == look_back(self.clip_length) else step
+        if step <= 0:
+            raise ValueError(f"step must be positive, got {step}")
+        return 1 if look_back(self.clip_length, step) == look_back(self.clip_length) else step
 
     def predict_video(
         self, source: str | os.PathLike[str], *, reader: str = "pyav", fps: float | None = None
@@ -290,7 +306,9 @@ class Predictor:
             for saliency in self(images(), step=step_of(video.rate, fps), expected=video.expected_frames):
                 yield times.popleft(), saliency
 
-    def _live(self, frames: Iterable[Tensor], step: Fraction | int, compiled: bool) -> Generator[RawMap | None]:
+    def _live(
+        self, frames: Iterable[Tensor], step: Fraction | int, compiled: bool, tick: Callable[[int], object]
+    ) -> Generator[RawMap | None]:
         back = look_back(self.clip_length, step)
         held: deque[Tensor] = deque(maxlen=back[0] + 1)
         run = self._engines[0].run(step == 1, 1, compiled)
@@ -300,7 +318,9 @@ class Predictor:
             if len(held) <= back[0]:
                 yield None
             else:
-                yield array(run([Window([held[-1 - k] for k in back], last)])[0, -1])
+                saliency = run([Window([held[-1 - k] for k in back], last)])[0, -1]
+                tick(1)
+                yield array(saliency.cpu())
 
     def _groups(
         self,

@@ -175,8 +175,16 @@ def test_torch_cuda_arch_list_is_honoured(environment: Environment, value: str) 
     assert "for 8.0 9.0a+PTX\n" in environment.choice(TORCH_CUDA_ARCH_LIST=value)
 
 
-@pytest.mark.parametrize("value", ["7.0", "Hopper", "9"])
-def test_unknown_architecture_is_an_error(environment: Environment, value: str) -> None:
+def test_an_architecture_that_nvcc_does_not_know_leaves_out_the_cuda_library(environment: Environment) -> None:
+    environment.add_torch()
+    environment.add_nvcc()
+    sentence = "TORCH_CUDA_ARCH_LIST has 7.0, but"
+    assert f"not built: {sentence}" in environment.choice(TORCH_CUDA_ARCH_LIST="7.0")
+    assert environment.error(TORCH_CUDA_ARCH_LIST="7.0", USE_CUDA="1").startswith(f"error: USE_CUDA=1, but {sentence}")
+
+
+@pytest.mark.parametrize("value", ["Hopper", "9"])
+def test_what_is_no_architecture_is_an_error(environment: Environment, value: str) -> None:
     environment.add_torch()
     environment.add_nvcc()
     error = environment.error(TORCH_CUDA_ARCH_LIST=value)
