@@ -12,6 +12,7 @@ import importlib.metadata
 import importlib.util
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -35,6 +36,7 @@ NOT_RUN = {
     r"python -m bench\.": "takes minutes at the pages' sizes; tests/bench runs each at small ones",
 }
 OF_OTHERS = {"tensorboard", "torchvision"}  # what pip is told to install beside this package
+TO_BUILD = {"setuptools>=77", "ninja", "numpy"}  # and before it, where it builds without isolation
 FOREIGN_OPTIONS = {"--session"}  # that the pages name, of programs which are not ours
 
 
@@ -173,6 +175,13 @@ def perform(line: str) -> None:
                 PROGRAMS[command.arguments[0]](command)
 
 
+def run_module(command: Command) -> None:
+    """`python -m tased_ext`; all others are in `NOT_RUN`."""
+    read(command)
+    assert command.arguments[1:] == ["-m", "tased_ext"]
+    runpy.run_module("tased_ext", run_name="__main__")
+
+
 def run_tased(command: Command) -> None:
     read(command)
     arguments = command.arguments[1:]
@@ -223,11 +232,13 @@ def dry_run(command: Command) -> None:
 
 def check_requirements(command: Command) -> None:
     """`pip install` of what there is to install. Running it would change the environment."""
-    _, install, *names = command.arguments
+    _, install, *words = command.arguments
     assert install == "install"
+    names = [word for word in words if word != "--no-build-isolation"]
+    assert all(f'"{name}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8") for name in TO_BUILD)
     extras = set(importlib.metadata.metadata("tased-net").get_all("Provides-Extra") or ())
     for name in names:
-        if name != ".":
+        if name != "." and name not in TO_BUILD:
             wanted = Requirement(name)
             assert wanted.name in OF_OTHERS or (wanted.name == "tased-net" and wanted.extras <= extras), name
 
@@ -254,6 +265,7 @@ PROGRAMS: dict[str, Callable[[Command], None]] = {
     "make": dry_run,
     "nox": check_session,
     "pip": check_requirements,
+    "python": run_module,
     "tased": run_tased,
     "torchrun": run_ranks,
     "xdg-open": check_opened,

@@ -139,7 +139,9 @@ def network(options: argparse.Namespace) -> TASEDNet:
 
 @cache
 def cached_network(weights: str) -> TASEDNet:
-    return shared.network(argparse.Namespace(weights=weights, **({} if weights in BUNDLED else VARIANT), seed=0))
+    return shared.network(
+        argparse.Namespace(weights=weights, **({} if weights in BUNDLED else VARIANT), seed=0, device="cpu")
+    )
 
 
 predictor = cache(Predictor)

@@ -101,7 +101,7 @@ def test_nothing_is_left_over_in_these_lists() -> None:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_block_says_what_it_is(page: str) -> None:
-    assert {block.language for block in blocks(page)} <= {"bash", "python", "toml", "text"}
+    assert {block.language for block in blocks(page)} <= {"bash", "bibtex", "python", "toml", "text"}
     assert "```" not in prose(page)
 
 
