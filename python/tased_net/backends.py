@@ -104,8 +104,9 @@ WITHOUT_KERNELS = (
 
 def backend_on(devices: Iterable[torch.device], tell: Callable[[str], object]) -> str:
     """The backend that runs there: stock layers for a GPU for which tased_ext was built without kernels, and a word about it."""
-    built = not tased_ext.build_info()["libraries"]["_C_cuda"].startswith("not ")
-    if built or all(device.type != "cuda" for device in devices):
+    if all(device.type != "cuda" for device in devices):  # and nobody wakes a GPU
+        return "fused"
+    if not tased_ext.build_info()["libraries"]["_C_cuda"].startswith("not "):
         return "fused"
     tell(WITHOUT_KERNELS)
     return "torch"

@@ -177,7 +177,8 @@ class Predictor:
         Raises
         ------
         ValueError
-            If a frame is neither uint8 RGB nor prepared, the step is not positive or does not go with the network's maps, or `start` is no border.
+            If a frame is neither uint8 RGB nor prepared, the step is not positive or does not go with the network's maps, or
+            `start` is no border.
         MemoryError
             If memory does not suffice for a single window; maps before it have come.
         """
